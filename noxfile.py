@@ -1,0 +1,106 @@
+"""What a developer runs; continuous integration runs the same sessions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "types", "tests", "docs", "examples"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+OTHER_PYTHONS = ["3.12", "3.13"]
+
+
+def groups(*names: str) -> tuple[str, ...]:
+    return nox.project.dependency_groups(PROJECT, *names)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the main job on the sample call, or on a recording of yours."""
+    session.install(".[pocketsphinx,sql]")
+    session.run("python", "examples/quickstart.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests, but for the full counts of ``stress``."""
+    session.install("-e", ".[all]", *groups("tests"))
+    session.run("pytest", "-m", "not stress", *session.posargs)
+
+
+@nox.session(python=OTHER_PYTHONS)
+def tests_other(session: nox.Session) -> None:
+    """Run a fast part of the tests on the other supported versions."""
+    session.install("-e", ".[all]", *groups("tests"))
+    fast = ["types", "stream", "io", "analysis", "jobs"]
+    session.run(
+        "pytest",
+        "-m",
+        "not stress",
+        *(f"tests/{name}" for name in fast),
+        "tests/test_architecture.py",
+        "tests/test_public.py",
+        *session.posargs,
+    )
+
+
+@nox.session
+def stress(session: nox.Session) -> None:
+    """Run the full kill, soak and memory counts; writes benchmarks/STRESS.md."""
+    session.install("-e", ".[all]", *groups("tests"))
+    session.run("pytest", "-m", "stress", "--timeout=3600", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and spelling."""
+    session.install(*groups("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("codespell")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy and pyright; every public name must be fully typed."""
+    session.install("-e", ".[all]", *groups("types"))
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "voicepipe", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, warnings being errors, and run its examples."""
+    session.install("-e", ".[all]", *groups("docs"))
+    shutil.rmtree("docs/_build", ignore_errors=True)
+    for builder in ("html", "doctest"):
+        session.run(
+            "sphinx-build", "-n", "-W", "-b", builder, "docs", f"docs/_build/{builder}"
+        )
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run every example as a user would: installed from a wheel, in a new folder."""
+    session.install("build", *groups("tests"))
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--wheel", "--outdir", os.fspath(dist))
+    wheel = next(dist.glob("*.whl"))
+    session.install(f"voicepipe[all] @ {wheel.resolve().as_uri()}")
+    session.run("pytest", "-o", "pythonpath=tests", "tests/test_examples.py")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against peers in one run; writes benchmarks/RESULTS.md."""
+    session.install(".[all]", *groups("bench"))
+    session.run("python", "benchmarks/run.py", *session.posargs)
