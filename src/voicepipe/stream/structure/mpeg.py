@@ -1,0 +1,151 @@
+"""
+Frames of MPEG audio and ADTS, one behind the other, and the tags among them.
+
+The first frame of an MP3 may say how many follow: the tags Xing and Info (as LAME
+writes them: gabriel.mp3-tech.org/mp3infotag.html) and VBRI (of Fraunhofer's encoder).
+Without one, a file that ends between two frames cannot be told from a whole one; that
+holds for every ADTS file. Nor is damage seen that leaves every header as it was.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from voicepipe.stream.mpeg import HEADER_BYTES, id3v2_size
+from voicepipe.stream.structure.walker import Structure
+
+
+if TYPE_CHECKING:
+    from voicepipe.stream.mpeg import Frame, FrameParser
+
+
+_TRAILING_BYTES = 8_192
+"""
+Most bytes behind the last frame that are not missed sound: the longest ADTS frame.
+
+Players leave all kinds of tags there. More, and the file was set aside whole and filled
+in part.
+"""
+
+_ID3V1_BYTES = 128  # "TAG": id3.org/ID3v1
+_APE_BYTES = 32  # header or footer of an APEv2 tag
+_APE_IS_HEADER = 0x20000000
+_BEGINNING = re.compile(rb"\xff|ID3|TAG|APETAGEX")
+_XING = frozenset({b"Xing", b"Info"})
+_UNKNOWN_COUNTS = frozenset({0, 0xFFFFFFFF})
+
+
+class MpegStructure(Structure):
+    """
+    Follows the frames of an MP3 or ADTS file.
+
+    Args:
+        parse: ``mpeg_frame`` or ``adts_frame``.
+    """
+
+    def __init__(self, parse: FrameParser) -> None:
+        """Begin at the first frame."""
+        super().__init__()
+        self._parse = parse
+        self._first: Frame | None = None
+        self._frames = 0
+        self._declared: int | None = None
+        self._in_frame = False  # the last element was a frame
+        self._passed = 0  # bytes since the last frame or tag that were neither
+        self._junk = 0  # of those, the ones that are not zero
+
+    @property
+    def declared_s(self) -> float | None:
+        """Seconds that the first frame announces, padding included."""
+        if self._declared is None or self._first is None:
+            return None
+        return self._declared * self._first.samples / self._first.rate
+
+    @property
+    def cut(self) -> bool:
+        """Whether the last frame is not complete, or announced ones are missing."""
+        if self._first is None:
+            return bool(self._buffer)
+        if (self._in_frame and self._skip) or self._ends_in_header():
+            return True
+        if self._declared is not None:
+            # Some encoders count the announcing frame itself.
+            return self._frames + 1 < self._declared
+        return self._passed + len(self._buffer) > _TRAILING_BYTES
+
+    def _element(self, buffer: bytes, at: int) -> int | None:
+        if at + _APE_BYTES > len(buffer):
+            return None
+        frame = self._parse(buffer, at)
+        if frame is not None and self._passed:
+            behind = at + frame.length
+            if behind + HEADER_BYTES > len(buffer):
+                return None
+            frame = frame if self._goes_on(frame, buffer, behind) else None
+        if frame is None:
+            self._in_frame = False
+            return self._tag(buffer, at) or self._search(buffer, at)
+        if self._first is None:
+            if at + frame.length > len(buffer):
+                return None
+            self._first = frame
+            self._declared = _announced(buffer[at : at + frame.length])
+            if self._declared is not None:
+                return frame.length  # it holds no sound
+        self._frames += 1
+        self._in_frame = True
+        self.last_at: int | None = self._offset
+        # Zeros between two recordings that were put together are no damage.
+        self.damaged: bool = self.damaged or self._junk > 0
+        self._passed = self._junk = 0
+        return frame.length
+
+    def _ends_in_header(self) -> bool:
+        """Tell whether the last few bytes, too few to be taken, begin a frame."""
+        if self._passed or not self._buffer.startswith(b"\xff"):
+            return False
+        if len(self._buffer) < HEADER_BYTES:
+            return True
+        frame = self._parse(self._buffer, 0)
+        return frame is not None and frame.length > len(self._buffer)
+
+    def _goes_on(self, frame: Frame, buffer: bytes, behind: int) -> bool:
+        """Tell whether a header among other bytes continues the stream."""
+        first, after = self._first or frame, self._parse(buffer, behind)
+        return after is not None and frame.kind == first.kind == after.kind
+
+    def _search(self, buffer: bytes, at: int) -> int:
+        """Go on to the next place where a frame or a tag may begin."""
+        found = _BEGINNING.search(buffer, at + 1)
+        # A beginning may itself be cut by the end of the buffer.
+        end = found.start() if found else len(buffer) - _APE_BYTES + 1
+        self._passed += end - at
+        self._junk += end - at - buffer.count(b"\0", at, end)
+        return end - at
+
+    @staticmethod
+    def _tag(buffer: bytes, at: int) -> int:
+        """Give the size of the tag at an offset, zero where there is none."""
+        if buffer.startswith(b"TAG", at):
+            return _ID3V1_BYTES
+        if buffer.startswith(b"APETAGEX", at):
+            size = int.from_bytes(buffer[at + 12 : at + 16], "little")
+            flags = int.from_bytes(buffer[at + 20 : at + 24], "little")
+            return _APE_BYTES + (size if flags & _APE_IS_HEADER else 0)
+        return id3v2_size(buffer, at)
+
+
+def _announced(frame: bytes) -> int | None:
+    """Give the number of frames that the first frame announces."""
+    # VBRI stands 32 bytes behind the header; Xing behind the side information, whose
+    # length depends on version and mode.
+    if frame.startswith(b"VBRI", 36):
+        count = frame[50:54]
+    else:
+        at = next((at for at in (13, 21, 36) if frame[at : at + 4] in _XING), None)
+        if at is None or not int.from_bytes(frame[at + 4 : at + 8], "big") & 1:
+            return None
+        count = frame[at + 8 : at + 12]
+    frames = int.from_bytes(count, "big")
+    return None if frames in _UNKNOWN_COUNTS else frames
