@@ -1,0 +1,88 @@
+"""A file that appears under its name only when it is whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from pathlib import Path
+from typing import BinaryIO, Self
+
+
+# What a system says where a directory cannot be opened, or not flushed.
+_NO_DIRECTORY_SYNC = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP})
+
+
+class AtomicFile:
+    """
+    A new file that takes its name, and the place of any file of that name, at the end.
+
+    Written beside its target, flushed to disk and renamed, so that whoever opens the
+    name sees the old file or the new one, and a crash leaves one of the two. A symbolic
+    link at the target is replaced; what it points to stays as it is. Leaving the
+    ``with`` block without ``commit`` removes the unfinished file; only a process that
+    is killed leaves it behind, as ``.voicepipe-….part``.
+
+    Args:
+        path: The target; its directory must exist.
+
+    Attributes:
+        path: The target.
+        file: The unfinished file, open for reading and writing.
+
+    Raises:
+        OSError: If the directory is missing or cannot be written to, or the target is
+            a directory.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Create the unfinished file."""
+        self.path: Path = Path(path)
+        if self.path.is_dir() and not self.path.is_symlink():
+            raise IsADirectoryError(
+                errno.EISDIR, os.strerror(errno.EISDIR), str(self.path)
+            )
+        # A fresh name, so that two writers of one target do not meet.
+        name = f".voicepipe-{secrets.token_hex(8)}.part"
+        self._part = self.path.parent / name
+        self.file: BinaryIO = self._part.open("x+b")
+        self._committed = False
+
+    def commit(self) -> None:
+        """
+        Flush to disk and give the file its name.
+
+        Raises:
+            OSError: If flushing or renaming fails; the target is then as it was.
+        """
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        self._part.replace(self.path)
+        self._committed = True
+        _sync_directory(self.path.parent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.file.close()
+        finally:
+            if not self._committed:
+                self._part.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a rename last through a power cut, where the platform can."""
+    if os.name != "posix":
+        return
+    try:
+        directory = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as exc:
+        if exc.errno not in _NO_DIRECTORY_SYNC:
+            raise

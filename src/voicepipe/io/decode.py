@@ -1,0 +1,219 @@
+"""Opening any recording and reading its samples, synchronously."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, Self
+
+import attrs
+
+from voicepipe.errors import (
+    EmptyAudioError,
+    TruncatedAudioError,
+    UnsupportedAudioError,
+)
+from voicepipe.io.pyav import AvDecoder
+from voicepipe.io.samples import to_valid
+from voicepipe.io.source import SourceFile
+from voicepipe.io.wav import FLOAT, PCM, PcmDecoder, read_header
+from voicepipe.stream.resample import MAX_CHANNELS, MAX_RATE, MIN_RATE
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from voicepipe.io.source import AudioSource
+    from voicepipe.stream.sniff import Container
+    from voicepipe.types.audio import Samples
+
+
+@attrs.frozen(kw_only=True)
+class DecodeOptions:
+    """
+    What to accept of a recording.
+
+    Attributes:
+        max_duration_s: Longest recording, seconds, counted while decoding: a small file
+            may hold days of silence.
+        allow_truncated: Give what is there of a recording that ends before its own end,
+            instead of raising ``TruncatedAudioError``. Where nothing is there, that is
+            raised all the same.
+
+    Raises:
+        ValueError: If the duration is not positive.
+    """
+
+    max_duration_s: float = attrs.field(
+        default=86_400.0, validator=attrs.validators.gt(0.0)
+    )
+    allow_truncated: bool = False
+
+
+DEFAULTS = DecodeOptions()
+"""A day at most, and whole."""
+
+
+class Decoder(Protocol):
+    """What ``AudioReader`` reads from: one for each way to decode."""
+
+    rate: int
+    channels: int
+
+    @property
+    def fraction(self) -> float:
+        """Share of the source that has been decoded, 0 to 1."""
+        ...
+
+    def blocks(self) -> Iterator[Samples]:
+        """Give the samples as they come, about a second at a time, at most once."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the decoder holds, but not its file."""
+        ...
+
+
+class AudioReader:
+    """
+    An open recording; made by ``open_audio``, a context manager.
+
+    Attributes:
+        rate: Frames per second, Hz, 4,000 to 192,000.
+        channels: Number of channels, 1 to 8.
+        container: What kind of file it is.
+        label: The path as the caller gave it, ``None`` for anything else.
+    """
+
+    def __init__(
+        self, file: SourceFile, decoder: Decoder, *, options: DecodeOptions
+    ) -> None:
+        """Take over the file and its decoder."""
+        self.rate: int = decoder.rate
+        self.channels: int = decoder.channels
+        self.container: Container = file.container
+        self.label: str | None = file.label
+        self._file = file
+        self._decoder = decoder
+        self._options = options
+        self._frames = 0
+        self._ended = False
+
+    @property
+    def fraction(self) -> float:
+        """Share of the source that has been read, 0 to 1; never goes back."""
+        return 1.0 if self._ended else self._decoder.fraction
+
+    def blocks(self) -> Iterator[Samples]:
+        """
+        Give the samples, about a second at a time; once.
+
+        Yields:
+            Float32, shape ``(frames, channels)``, in [-1, 1]: what the source has
+            beyond that is clipped, NaN and infinity are zero.
+
+        Raises:
+            EmptyAudioError: At the end, if there was not one frame.
+            TruncatedAudioError: At the end, if the source's own end is missing.
+            DamagedAudioError: Where the source is damaged, after what is good.
+            UnsupportedAudioError: Where it becomes too long, or changes its rate or its
+                number of channels.
+            OSError: If reading fails.
+        """
+        limit = self._options.max_duration_s * self.rate
+        try:
+            for block in self._decoder.blocks():
+                self._frames += len(block)
+                if self._frames > limit:
+                    raise self._too_long()
+                yield to_valid(block)
+        except TruncatedAudioError:
+            if not (self._options.allow_truncated and self._frames):
+                raise
+        self._ended = True
+        if self._frames == 0:
+            msg = "there is not one frame of sound"
+            raise EmptyAudioError(msg, source=self.label)
+
+    def close(self) -> None:
+        """Close the decoder, and the file unless it is the caller's own."""
+        self._decoder.close()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _too_long(self) -> UnsupportedAudioError:
+        longest = f"{self._options.max_duration_s:g} s"
+        return UnsupportedAudioError(
+            f"the recording is longer than {longest}",
+            source=self.label,
+            got=f"more than {longest}",
+            wanted=f"at most {longest} (max_duration_s)",
+        )
+
+
+def open_audio(
+    source: AudioSource, *, options: DecodeOptions = DEFAULTS
+) -> AudioReader:
+    """
+    Open a recording; what it is, its content says and never its name.
+
+    Uncompressed WAV is read by ``io.wav``, all else is decoded by FFmpeg through PyAV.
+    No other file is opened, whatever the content asks for. Lengths are those of the
+    sound without the padding of its encoding, as far as the file tells: MP3 with a
+    Xing tag, M4A, Opus and Vorbis are trimmed to the sample; ADTS, fragmented MP4 and
+    MP3 without the tag keep theirs.
+
+    Args:
+        source: A path, the bytes of a whole file, or a binary file object that can
+            seek.
+        options: What to accept.
+
+    Raises:
+        OSError: If the file cannot be opened or read.
+        EmptyAudioError: If there are no bytes, or not one frame of sound.
+        NotAudioError: If the content is no recording.
+        UnsupportedAudioError: If it is a playlist, or a recording of a kind, a codec,
+            a rate or a number of channels that is not read.
+        TruncatedAudioError: If it ends before anything can be decoded.
+        DamagedAudioError: If it is damaged before anything can be decoded.
+    """
+    file = SourceFile(source)
+    try:
+        decoder = _decoder(file)
+        try:
+            _check_format(decoder.rate, decoder.channels, file.label)
+        except UnsupportedAudioError:
+            decoder.close()
+            raise
+    except BaseException:
+        file.close()
+        raise
+    return AudioReader(file, decoder, options=options)
+
+
+def _decoder(file: SourceFile) -> Decoder:
+    if file.container != "wav":
+        return AvDecoder(file)
+    header = read_header(file)
+    _check_format(header.rate, header.channels, file.label)
+    if header.tag in {PCM, FLOAT}:
+        return PcmDecoder(file, header)
+    return AvDecoder(file, cut=header.cut)
+
+
+def _check_format(rate: int, channels: int, name: str | None) -> None:
+    for value, low, high, unit in (
+        (rate, MIN_RATE, MAX_RATE, "Hz"),
+        (channels, 1, MAX_CHANNELS, "channels"),
+    ):
+        if not low <= value <= high:
+            got, wanted = f"{value} {unit}", f"{low} to {high} {unit}"
+            raise UnsupportedAudioError(
+                f"{got} is not supported; wanted {wanted}",
+                source=name,
+                got=got,
+                wanted=wanted,
+            )
