@@ -1,0 +1,77 @@
+"""What every transcriber does first: one signal for each speaker that can be told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+import attrs
+import numpy as np
+
+from voicepipe.stream.channels import DualMono
+from voicepipe.stream.resample import Resampler
+from voicepipe.types.audio import pcm16
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from voicepipe.types import Audio, Samples
+
+
+@attrs.frozen(kw_only=True)
+class Track:
+    """
+    One signal to transcribe.
+
+    Attributes:
+        pcm: int16 samples in native byte order, mono.
+        channel: The channel it comes from; ``None`` where all channels are one signal.
+    """
+
+    pcm: bytes = attrs.field(repr=False)
+    channel: int | None
+
+
+async def tracks_of(audio: Audio, *, rate: int) -> tuple[Track, ...]:
+    """
+    Split audio into the signals to transcribe: one per channel, or one for all.
+
+    Args:
+        audio: Any rate, any number of channels.
+        rate: Rate of the tracks, Hz.
+    """
+    return await anyio.to_thread.run_sync(_tracks, audio, rate)
+
+
+def _tracks(audio: Audio, rate: int) -> tuple[Track, ...]:
+    if audio.frames == 0:
+        return ()
+    same = DualMono()
+    for second in _seconds(audio):
+        same.push(second)
+    channels = [None] if same.verdict else list(range(audio.channels))
+    return tuple(
+        Track(pcm=_pcm(audio, channel or 0, rate), channel=channel)
+        for channel in channels
+    )
+
+
+def _pcm(audio: Audio, channel: int, rate: int) -> bytes:
+    resampler = Resampler(audio.rate, rate)
+    pieces: list[Samples] = []
+    for second in _seconds(audio):
+        pieces.extend(resampler.push(second[:, channel : channel + 1]))
+    pieces.extend(resampler.flush())
+    return b"".join(pcm16(np.clip(piece, -1.0, 1.0)).tobytes() for piece in pieces)
+
+
+def _seconds(audio: Audio) -> Iterator[Samples]:
+    """Give samples piecemeal: large temporary arrays would be most of the memory."""
+    for at in range(0, audio.frames, audio.rate):
+        yield audio.samples[at : at + audio.rate]
+
+
+def speaker_label(channel: int | None) -> str | None:
+    """Name the speaker of a channel, ``"Speaker00"`` for the first."""
+    return None if channel is None else f"Speaker{channel:02d}"
