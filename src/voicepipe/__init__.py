@@ -23,7 +23,10 @@ if TYPE_CHECKING:
         AudioError,
         ChildCrashedError,
         DamagedAudioError,
+        DecoderCrashedError,
+        DecoderTimeoutError,
         DiarizationError,
+        DiskFullError,
         EmptyAudioError,
         JobError,
         JobNotFoundError,
@@ -38,10 +41,11 @@ if TYPE_CHECKING:
         VoicepipeError,
     )
     from voicepipe.io.audio import iter_audio, read_audio, standardize, write_wav
-    from voicepipe.io.decode import DecodeOptions
+    from voicepipe.io.options import DecodeOptions, RawFormat
     from voicepipe.io.source import AudioSource
     from voicepipe.jobs.store import SqlJobStore
     from voicepipe.pipeline import Pipeline, PipelineOptions
+    from voicepipe.proc.limits import ChildLimits
     from voicepipe.progress import progress_bars
     from voicepipe.protocols import (
         Analyzer,
@@ -59,6 +63,7 @@ if TYPE_CHECKING:
         Analysis,
         Audio,
         Conversation,
+        DecodeReport,
         Hypothesis,
         Interruption,
         Job,
@@ -89,11 +94,16 @@ __all__ = [
     "AudioSource",
     "ChannelDiarizer",
     "ChildCrashedError",
+    "ChildLimits",
     "Conversation",
     "DamagedAudioError",
     "DecodeOptions",
+    "DecodeReport",
+    "DecoderCrashedError",
+    "DecoderTimeoutError",
     "DiarizationError",
     "Diarizer",
+    "DiskFullError",
     "DualMono",
     "EmptyAudioError",
     "EnergyVad",
@@ -116,6 +126,7 @@ __all__ = [
     "PocketSphinxTranscriber",
     "Point",
     "Progress",
+    "RawFormat",
     "Resampler",
     "Samples",
     "Segment",
@@ -166,7 +177,10 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "AudioError",
         "ChildCrashedError",
         "DamagedAudioError",
+        "DecoderCrashedError",
+        "DecoderTimeoutError",
         "DiarizationError",
+        "DiskFullError",
         "EmptyAudioError",
         "JobError",
         "JobNotFoundError",
@@ -186,13 +200,17 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "standardize",
         "write_wav",
     ),
-    "io.decode": ("DecodeOptions",),
+    "io.options": (
+        "DecodeOptions",
+        "RawFormat",
+    ),
     "io.source": ("AudioSource",),
     "jobs.store": ("SqlJobStore",),
     "pipeline": (
         "Pipeline",
         "PipelineOptions",
     ),
+    "proc.limits": ("ChildLimits",),
     "progress": ("progress_bars",),
     "protocols": (
         "Analyzer",
@@ -214,6 +232,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "Analysis",
         "Audio",
         "Conversation",
+        "DecodeReport",
         "Hypothesis",
         "Interruption",
         "Job",

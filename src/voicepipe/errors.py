@@ -10,7 +10,10 @@ Every error that voicepipe raises on purpose, on one page.
     │   ├── NotAudioError                      text, HTML, an archive: no recording
     │   ├── UnsupportedAudioError              a recording of a kind that is refused
     │   ├── TruncatedAudioError                ends before its own end
-    │   └── DamagedAudioError                  breaks in the middle
+    │   ├── DamagedAudioError                  breaks in the middle
+    │   ├── DecoderCrashedError                it took the decoder's process down
+    │   └── DecoderTimeoutError (also TimeoutError)  it kept the decoder for too long
+    ├── DiskFullError (also OSError)           no space left to write to (retryable)
     ├── TranscriptionError                     an engine failed on good audio
     ├── DiarizationError                       a diarizer failed on good audio
     ├── AnalysisError                          an analyzer failed on a good transcript
@@ -35,7 +38,10 @@ __all__ = [
     "AudioError",
     "ChildCrashedError",
     "DamagedAudioError",
+    "DecoderCrashedError",
+    "DecoderTimeoutError",
     "DiarizationError",
+    "DiskFullError",
     "EmptyAudioError",
     "JobError",
     "JobNotFoundError",
@@ -171,6 +177,58 @@ class DamagedAudioError(AudioError):
         """Keep where the damage begins."""
         super().__init__(message, source=source)
         self.at_s: float = at_s
+
+
+class DecoderCrashedError(AudioError):
+    """
+    The process in which the recording was decoded died of it.
+
+    Attributes:
+        returncode: The process's exit status; negative for the signal that killed it,
+            ``None`` where it is not known.
+        retryable: Whether something else may have killed it: true for SIGKILL, which a
+            system short of memory sends.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        source: str | None = None,
+        returncode: int | None = None,
+    ) -> None:
+        """Keep how the process ended."""
+        super().__init__(message, source=source)
+        self.returncode: int | None = returncode
+        self.retryable: bool = returncode == -9
+
+
+class DecoderTimeoutError(AudioError, TimeoutError):
+    """
+    Decoding took longer than it may.
+
+    Attributes:
+        limit_s: The limit that was passed, seconds.
+    """
+
+    def __init__(
+        self, message: str, *, source: str | None = None, limit_s: float = 0.0
+    ) -> None:
+        """Keep the limit."""
+        super().__init__(message, source=source)
+        self.limit_s: float = limit_s
+
+
+class DiskFullError(VoicepipeError, OSError):
+    """
+    There is no space left to write to, or no quota.
+
+    Attributes:
+        errno: As of any ``OSError``: ``ENOSPC`` or ``EDQUOT``.
+        filename: The file that was written.
+    """
+
+    retryable = True
 
 
 class _EngineError(VoicepipeError):

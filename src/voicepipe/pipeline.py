@@ -17,7 +17,7 @@ from voicepipe.analysis.metrics import talk_metrics
 from voicepipe.asr.diarize import assign_speakers
 from voicepipe.errors import AudioError, EmptyAudioError
 from voicepipe.io.audio import iter_audio
-from voicepipe.io.decode import DecodeOptions
+from voicepipe.io.options import DecodeOptions
 from voicepipe.jobs.lease import claimed_job, kept_lease
 from voicepipe.progress import StageClock
 from voicepipe.stream.resample import Resampler

@@ -26,7 +26,7 @@ from voicepipe.errors import (
     UnsupportedAudioError,
 )
 from voicepipe.io.audio import iter_audio, read_audio, standardize, write_wav
-from voicepipe.io.decode import DecodeOptions
+from voicepipe.io.options import DecodeOptions
 from voicepipe.types import Audio
 
 

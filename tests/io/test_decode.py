@@ -24,7 +24,8 @@ from voicepipe.errors import (
     UnsupportedAudioError,
 )
 from voicepipe.io.audio import read_audio
-from voicepipe.io.decode import DecodeOptions, open_audio
+from voicepipe.io.decode import open_audio
+from voicepipe.io.options import DecodeOptions
 
 
 if TYPE_CHECKING:
@@ -495,7 +496,8 @@ async def test_a_cut_flac_file_of_unknown_length_is_truncated(
 
 ZEROS = """
 import sys
-from voicepipe.io.decode import DecodeOptions, open_audio
+from voicepipe.io.decode import open_audio
+from voicepipe.io.options import DecodeOptions
 
 sys.path.append(sys.argv[2])
 from own_peak import peak_bytes

@@ -15,9 +15,10 @@ from voicepipe.errors import (
     TruncatedAudioError,
     UnsupportedAudioError,
 )
-from voicepipe.io import wav
-from voicepipe.io.decode import DecodeOptions, open_audio
-from voicepipe.io.wav import WavWriter
+from voicepipe.io.decode import open_audio
+from voicepipe.io.options import DecodeOptions
+from voicepipe.io.wav import writer as wav
+from voicepipe.io.wav.writer import WavWriter
 
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ import numpy as np
 
 from voicepipe.errors import UnsupportedAudioError
 from voicepipe.io.atomic import AtomicFile
-from voicepipe.io.decode import DEFAULTS, open_audio
+from voicepipe.io.decode import open_audio
+from voicepipe.io.options import DEFAULTS
 from voicepipe.io.samples import to_valid
 from voicepipe.io.steps import Steps
-from voicepipe.io.wav import WavWriter
+from voicepipe.io.wav.writer import WavWriter
 from voicepipe.stream.resample import Resampler
 from voicepipe.types.audio import Audio, WavFile
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 
-    from voicepipe.io.decode import AudioReader, DecodeOptions
+    from voicepipe.io.decode import AudioReader
+    from voicepipe.io.options import DecodeOptions
     from voicepipe.io.source import AudioSource
     from voicepipe.types.audio import Samples
 

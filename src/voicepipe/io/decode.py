@@ -4,52 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, Self
 
-import attrs
-
 from voicepipe.errors import (
     EmptyAudioError,
     TruncatedAudioError,
     UnsupportedAudioError,
 )
+from voicepipe.io.options import DEFAULTS
 from voicepipe.io.pyav import AvDecoder
 from voicepipe.io.samples import to_valid
 from voicepipe.io.source import SourceFile
-from voicepipe.io.wav import FLOAT, PCM, PcmDecoder, read_header
+from voicepipe.io.wav.header import FLOAT, PCM, read_header
+from voicepipe.io.wav.pcm import PcmDecoder
 from voicepipe.stream.resample import MAX_CHANNELS, MAX_RATE, MIN_RATE
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from voicepipe.io.options import DecodeOptions
     from voicepipe.io.source import AudioSource
     from voicepipe.stream.sniff import Container
     from voicepipe.types.audio import Samples
-
-
-@attrs.frozen(kw_only=True)
-class DecodeOptions:
-    """
-    What to accept of a recording.
-
-    Attributes:
-        max_duration_s: Longest recording, seconds, counted while decoding: a small file
-            may hold days of silence.
-        allow_truncated: Give what is there of a recording that ends before its own end,
-            instead of raising ``TruncatedAudioError``. Where nothing is there, that is
-            raised all the same.
-
-    Raises:
-        ValueError: If the duration is not positive.
-    """
-
-    max_duration_s: float = attrs.field(
-        default=86_400.0, validator=attrs.validators.gt(0.0)
-    )
-    allow_truncated: bool = False
-
-
-DEFAULTS = DecodeOptions()
-"""A day at most, and whole."""
 
 
 class Decoder(Protocol):

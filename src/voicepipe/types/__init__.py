@@ -16,7 +16,7 @@ from voicepipe.types.analysis import (
     SpeakerMetrics,
     TalkMetrics,
 )
-from voicepipe.types.audio import Audio, Samples, WavFile
+from voicepipe.types.audio import Audio, DecodeReport, Samples, WavFile
 from voicepipe.types.job import Job, JobStatus
 from voicepipe.types.run import Conversation, Progress, StageName
 from voicepipe.types.transcript import Hypothesis, Segment, Transcript, Turn, Word
@@ -26,6 +26,7 @@ __all__ = [
     "Analysis",
     "Audio",
     "Conversation",
+    "DecodeReport",
     "Hypothesis",
     "Interruption",
     "Job",

@@ -49,6 +49,60 @@ def _check_rate(_: object, __: object, value: int) -> None:
         raise ValueError(msg)
 
 
+@attrs.frozen(kw_only=True)
+class DecodeReport:
+    """
+    What decoding a recording has shown, beside its sound.
+
+    Counts are of the source's own frames and samples, before any change of rate.
+
+    Attributes:
+        container: What kind of file it is: ``"wav"``, ``"flac"``, ``"ogg"``, ``"mp3"``,
+            ``"aac"``, ``"mp4"``, ``"webm"``, or ``"raw"``.
+        codec: How the sound is coded, by FFmpeg's name: ``"pcm_s16le"``, ``"mp3"``.
+        rate: The source's frames per second, Hz.
+        channels: The source's number of channels.
+        streams: Audio streams in the file; the first one is read.
+        frames: Frames that came out.
+        declared_frames: Frames that the file says it has, ``None`` where it does not
+            say. Where a format does not tell padding from sound, padding included.
+        truncated: Whether the file ends before its own end, or promises more than it
+            has.
+        unclosed: Whether the length was left open, by a writer that was killed or could
+            not go back; it is then that of the bytes on disk, and nobody can tell
+            whether sound is missing.
+        damaged: Whether sound is lost before the end. Where the file tells how much, as
+            many frames of silence stand for it.
+        damaged_at_s: Where the first damage is, seconds; ``None`` without damage.
+        lost_frames: Frames of silence that stand for what could not be decoded.
+        trailing_bytes: Bytes behind the sound that belong to nothing known; counted in
+            WAV, MP3 and ADTS files.
+        non_finite: Samples that were NaN or infinite, and are zero now.
+        clipped: Samples that were beyond [-1, 1], and are at its ends now.
+    """
+
+    container: str
+    codec: str
+    rate: int
+    channels: int
+    streams: int = 1
+    frames: int = 0
+    declared_frames: int | None = None
+    truncated: bool = False
+    unclosed: bool = False
+    damaged: bool = False
+    damaged_at_s: float | None = None
+    lost_frames: int = 0
+    trailing_bytes: int = 0
+    non_finite: int = 0
+    clipped: int = 0
+
+    @property
+    def intact(self) -> bool:
+        """Whether the sound is all there and as it was recorded, as far as one sees."""
+        return not (self.truncated or self.damaged or self.non_finite)
+
+
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Audio:
     """
@@ -62,6 +116,8 @@ class Audio:
         samples: Float32, ``(frames, channels)``, C-contiguous, read-only, in [-1, 1].
         rate: Frames per second, Hz.
         start: Index of the first frame in the stream this was cut from.
+        report: What decoding has shown up to the end of this stretch, ``None`` where
+            the sound does not come from a recording.
 
     Raises:
         TypeError: If the samples are neither floats nor int16.
@@ -77,6 +133,7 @@ class Audio:
     samples: Samples = attrs.field(converter=_samples, validator=_check_samples)
     rate: int = attrs.field(validator=_check_rate)
     start: int = 0
+    report: DecodeReport | None = None
 
     @property
     def frames(self) -> int:
@@ -186,12 +243,14 @@ class WavFile:
         rate: Frames per second, Hz.
         channels: Number of channels.
         frames: Number of frames.
+        report: What decoding the source has shown, ``None`` where there was none.
     """
 
     path: Path
     rate: int
     channels: int
     frames: int
+    report: DecodeReport | None = None
 
     @property
     def duration(self) -> float:

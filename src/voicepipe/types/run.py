@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from voicepipe.types.analysis import Analysis, TalkMetrics
+from voicepipe.types.audio import DecodeReport
 from voicepipe.types.job import Job
 from voicepipe.types.transcript import Transcript, Turn
 
@@ -52,6 +53,8 @@ class Conversation:
         analysis: What it means; ``None`` without an analyzer.
         job: The stored record; ``None`` without a store.
         elapsed: Seconds in which each stage was at work, by its name.
+        report: What decoding the recording has shown; ``None`` for sound that was
+            handed over as ``Audio``.
     """
 
     source: str
@@ -64,6 +67,7 @@ class Conversation:
     elapsed: Mapping[StageName, float] = attrs.field(
         factory=dict, converter=_frozen, eq=False
     )
+    report: DecodeReport | None = None
 
     def _repr_html_(self) -> str:
         """Show everything, one table under the other, in a notebook."""

@@ -1,0 +1,32 @@
+"""What a helper process may use."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class ChildLimits:
+    """
+    What one helper process may use, set by the system where it can.
+
+    Linux sets all of them; macOS does not hold to ``memory_bytes``; Windows knows none,
+    and a helper there is held to ``stall_s`` alone.
+
+    Attributes:
+        memory_bytes: Address space, at least 600 MiB: NumPy and FFmpeg take 300 MiB of
+            it before they have done anything (RLIMIT_AS).
+        cpu_s: Processor time for one recording, seconds (RLIMIT_CPU).
+        open_files: Open files (RLIMIT_NOFILE).
+        stall_s: Longest time without a sign of life, seconds.
+
+    Raises:
+        ValueError: If a limit is too low.
+    """
+
+    memory_bytes: int = attrs.field(
+        default=1 << 30, validator=attrs.validators.ge(600 << 20)
+    )
+    cpu_s: float = attrs.field(default=600.0, validator=attrs.validators.ge(1.0))
+    open_files: int = attrs.field(default=64, validator=attrs.validators.ge(32))
+    stall_s: float = attrs.field(default=60.0, validator=attrs.validators.gt(0.0))
