@@ -55,7 +55,8 @@ def tests_other(session: nox.Session) -> None:
 def stress(session: nox.Session) -> None:
     """Run the full kill, soak and memory counts; writes benchmarks/STRESS.md."""
     session.install("-e", ".[all]", *groups("tests"))
-    session.run("pytest", "-m", "stress", "--timeout=3600", *session.posargs)
+    page = {} if session.posargs else {"VOICEPIPE_STRESS_PAGE": "1"}
+    session.run("pytest", "-m", "stress", "--timeout=3600", *session.posargs, env=page)
 
 
 @nox.session

@@ -12,240 +12,61 @@ import argparse
 import importlib.metadata
 import os
 import platform
-import sqlite3
-import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import anyio
-import attrs
-import av
 import imageio_ffmpeg
 import numpy as np
-import pocketsphinx  # noqa: TID253 - the peer
 import soundfile
-import soxr
-
-from voicepipe import (
-    Audio,
-    PocketSphinxTranscriber,
-    Resampler,
-    SqlJobStore,
-    Transcript,
-    standardize,
+from audio import (
+    encode,
+    isolated_cases,
+    library_cases,
+    many_case,
+    resample_case,
+    standardize_cases,
 )
+from case import PAIRS, Case, measure
+from engines import store_case, transcribe_case
 
 
 ROOT = Path(__file__).parents[1]
-SAMPLE = ROOT / "examples" / "data" / "sample_call.flac"
 PACKAGES = (
     "anyio",
     "av",
     "imageio-ffmpeg",
+    "librosa",
     "numpy",
     "pocketsphinx",
+    "pydub",
     "soundfile",
     "soxr",
     "SQLAlchemy",
 )
-PAIRS = 5
-JOBS = 100
 
 
-@attrs.frozen(kw_only=True)
-class Case:
-    """Two ways to do the same."""
-
-    name: str
-    peer_name: str
-    ours: Callable[[], object]
-    peer: Callable[[], object]
+def version(name: str) -> str:
+    """Give the version of a package, or that there is none."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
-@attrs.frozen(kw_only=True)
-class Result:
-    """What came of a case; times are medians, seconds."""
-
-    case: Case
-    ours_s: float
-    peer_s: float
-    ratios: tuple[float, ...]
-
-    @property
-    def row(self) -> str:
-        """One line of the table."""
-        middle = statistics.median(self.ratios)
-        spread = f"{min(self.ratios):.2f} - {max(self.ratios):.2f}"
-        return (
-            f"| {self.case.name} | {self.case.peer_name} | {self.ours_s:.3f} s "
-            f"| {self.peer_s:.3f} s | **{middle:.2f}** | {spread} |"
-        )
+def row(case: Case) -> str:
+    """Measure a case, and give its line of the table."""
+    result = measure(case)
+    if result is None:
+        return f"| {case.name} | {case.peer_name} | not installed: not measured | | | |"
+    return result.row
 
 
-def measure(case: Case) -> Result:
-    """Time both ways in turn, after a run of each that does not count."""
-    case.ours()
-    case.peer()
-    pairs = [(timed(case.ours), timed(case.peer)) for _ in range(PAIRS)]
-    return Result(
-        case=case,
-        ours_s=statistics.median(ours for ours, _ in pairs),
-        peer_s=statistics.median(peer for _, peer in pairs),
-        ratios=tuple(ours / peer for ours, peer in pairs),
-    )
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Give the wall time of one call."""
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
-
-
-def standardize_case(folder: Path, codec: str, suffix: str) -> Case:
-    """A file of ten minutes, 44.1 kHz stereo, to 16 kHz mono WAV."""
-    source = folder / f"long{suffix}"
-    encode(source, codec)
-    target = folder / "ours.wav"
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    command = f"{program} -v error -y -i {source} -ar 16000 -ac 1 {folder}/peer.wav"
-    return Case(
-        name=f"`standardize`, 10 min 44.1 kHz stereo {suffix[1:].upper()}",
-        peer_name="the ffmpeg program, `-ar 16000 -ac 1`",
-        ours=lambda: anyio.run(standardize, source, target),
-        peer=lambda: subprocess.run(command.split(), check=True),
-    )
-
-
-def encode(path: Path, codec: str) -> None:
-    """Make ten minutes of 44.1 kHz stereo of the sample call."""
-    samples, rate = soundfile.read(SAMPLE, dtype="float32")
-    samples = soxr.resample(samples, rate, 44_100)
-    samples = np.tile(samples, (9, 1))[: 600 * 44_100]
-    with av.open(os.fspath(path), "w") as container:
-        stream: Any = container.add_stream(codec, rate=44_100, layout="stereo")
-        resampler = av.AudioResampler(
-            format=stream.codec_context.format.name, layout="stereo", rate=44_100
-        )
-        for at in range(0, len(samples), 44_100):
-            block = np.ascontiguousarray(samples[at : at + 44_100].T)
-            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="stereo")
-            frame.sample_rate = 44_100
-            for piece in resampler.resample(frame):
-                container.mux(stream.encode(piece))
-        for piece in resampler.resample(None):
-            container.mux(stream.encode(piece))
-        container.mux(stream.encode(None))
-
-
-def transcribe_case() -> Case:
-    """The sample call, both channels, against a decoder in the same process."""
-    samples, rate = soundfile.read(SAMPLE, dtype="int16")
-    audio = Audio(samples=samples, rate=rate)
-    engine = PocketSphinxTranscriber()
-    decoder = pocketsphinx.Decoder(bestpath=True, cmn="batch", loglevel="FATAL")
-    noise = np.random.default_rng(0).integers(-1, 2, samples.shape, np.int16)
-    dithered = np.where(samples == 0, noise, samples)
-
-    def bare() -> None:
-        for channel in range(dithered.shape[1]):
-            bare_pocketsphinx(decoder, dithered[:, channel].tobytes())
-
-    return Case(
-        name="`PocketSphinxTranscriber`, the sample call, 2 channels",
-        peer_name="pocketsphinx itself, one channel after the other",
-        ours=lambda: anyio.run(engine.transcribe, audio),
-        peer=bare,
-    )
-
-
-def bare_pocketsphinx(decoder: Any, pcm: bytes) -> None:
-    """Endpoint and decode one channel, as pocketsphinx's own example does."""
-    endpointer = pocketsphinx.Endpointer(sample_rate=16_000)
-    size = endpointer.frame_bytes
-    for at in range(0, len(pcm) - size + 1, size):
-        was_speaking = endpointer.in_speech
-        speech = endpointer.process(pcm[at : at + size])
-        if speech is None:
-            continue
-        if not was_speaking:
-            decoder.start_utt()
-        decoder.process_raw(speech)
-        if not endpointer.in_speech:
-            decoder.end_utt()
-            list(decoder.seg() or ())
-    if endpointer.in_speech:
-        decoder.end_utt()
-
-
-def resample_case() -> Case:
-    """Ten minutes in 20 ms pieces, against one call for all of it."""
-    samples = np.random.default_rng(0).uniform(-1, 1, (600 * 8_000, 1))
-    samples = samples.astype(np.float32)
-
-    def pieces() -> None:
-        resampler = Resampler(8_000, 16_000)
-        for at in range(0, len(samples), 160):
-            resampler.push(samples[at : at + 160])
-        resampler.flush()
-
-    return Case(
-        name="`Resampler`, 10 min 8 to 16 kHz in 20 ms pieces",
-        peer_name="`soxr.resample`, one call",
-        ours=pieces,
-        peer=lambda: soxr.resample(samples, 8_000, 16_000),
-    )
-
-
-def store_case(folder: Path) -> Case:
-    """Claims and finishes, against a bare loop with the same durability."""
-    return Case(
-        name=f"`SqlJobStore`, {JOBS} times claim, finish, queue again",
-        peer_name="`sqlite3`, an UPDATE in a transaction for each, WAL, FULL",
-        ours=lambda: anyio.run(claim_and_finish, folder / "ours.db"),
-        peer=lambda: bare_sqlite(folder / "peer.db"),
-    )
-
-
-async def claim_and_finish(path: Path) -> None:
-    """Claim and finish jobs, one after the other."""
-    empty = Transcript(duration=0.0, model="none")
-    async with SqlJobStore(path) as store:
-        job = await store.add("call.wav")
-        for _ in range(JOBS):
-            claimed = await store.claim("me", lease_s=30.0)
-            if claimed is None:
-                raise RuntimeError("there was nothing to claim")
-            await store.finish(job.id, attempt=claimed.attempt, transcript=empty)
-            await store.queue(job.id)
-        await store.delete([job.id])
-
-
-def bare_sqlite(path: Path) -> None:
-    """Do what must be done in SQL, and nothing else."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS jobs (id INTEGER PRIMARY KEY, status, text)"
-    )
-    connection.execute("INSERT INTO jobs VALUES (1, 'processing', '')")
-    for status in ("claimed", "done", "processing") * JOBS:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("SELECT * FROM jobs WHERE id = 1").fetchone()
-        connection.execute("UPDATE jobs SET status = ? WHERE id = 1", [status])
-        connection.execute("COMMIT")
-    connection.execute("DELETE FROM jobs")
-    connection.close()
-
-
-def report(results: list[Result]) -> str:
+def report(rows: list[str], memory: str) -> str:
     """Write the page."""
-    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in PACKAGES)
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     program = subprocess.run(
         [imageio_ffmpeg.get_ffmpeg_exe(), "-version"],
         capture_output=True,
@@ -271,28 +92,62 @@ def report(results: list[Result]) -> str:
         "",
         "| ours | peer | ours, median | peer, median | ratio | ratios |",
         "| --- | --- | --- | --- | --- | --- |",
-        *(result.row for result in results),
+        *rows,
+        "",
+        memory,
         "",
     ]
     return "\n".join(lines)
+
+
+def peak_of_a_day(folder: Path) -> str:
+    """Give the peak memory of standardizing 24 hours of telephone sound, as a line."""
+    rate, hour = 8_000, folder / "hour.mp3"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (3_600 * rate, 1))
+    encode(hour, "libmp3lame", noise.astype(np.float32), rate)
+    day = folder / "day.mp3"
+    # Without the first frame, which tells the length of the hour.
+    day.write_bytes(b"".join([hour.read_bytes()[1_000:]] * 24))
+    begin = time.perf_counter()
+    peak = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "memory.py", day, folder / "day.wav"],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    took = time.perf_counter() - begin
+    seconds = soundfile.info(folder / "day.wav").duration
+    return (
+        f"Peak memory of `standardize` on {seconds / 3_600:.1f} hours of telephone MP3 "
+        f"(8 kHz mono to 16 kHz WAV, in {took:.0f} s): **{float(peak):.0f} MiB**, the "
+        "interpreter and all imports included."
+    )
 
 
 def main() -> None:
     """Run the cases and write the page."""
     parser = argparse.ArgumentParser(description="Measure against peers.")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "RESULTS.md")
+    parser.add_argument("--only", default="", help="part of a name; writes no page")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cases = [
-            standardize_case(folder, "libmp3lame", ".mp3"),
-            standardize_case(folder, "aac", ".m4a"),
-            standardize_case(folder, "flac", ".flac"),
-            transcribe_case(),
+            *standardize_cases(folder),
+            many_case(folder),
+            *isolated_cases(folder),
+            *library_cases(folder),
             resample_case(),
+            transcribe_case(),
             store_case(folder),
         ]
-        page = report([measure(case) for case in cases])
+        chosen = [case for case in cases if arguments.only in case.name]
+        rows = [row(case) for case in chosen]
+        memory = peak_of_a_day(folder) if not arguments.only else ""
+        page = report(rows, memory)
+    if arguments.only:
+        print(page)
+        return
     arguments.out.write_text(page, encoding="utf-8")
     print(page)
 

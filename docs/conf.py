@@ -62,7 +62,7 @@ doctest_default_flags = doctest.ELLIPSIS | doctest.DONT_ACCEPT_TRUE_FOR_1
 nitpick_ignore_regex = [
     ("py:.*", r"(anyio|collections|contextlib|datetime|numpy|os|pathlib|types)\..*"),
     # The same, written in a signature as the source has them.
-    ("py:class", r"AbstractAsyncContextManager|datetime|np\..*|npt\..*"),
+    ("py:class", r"AbstractAsyncContextManager|Path|datetime|np\..*|npt\..*"),
     # Type variables.
     ("py:class", r"X|Y|voicepipe\.protocols\.(X_contra|Y_co)"),
     # What a session gives is known by its protocol, not by its class.

@@ -1,4 +1,9 @@
-"""Where the full counts leave their figures: ``benchmarks/STRESS.md``."""
+"""
+Where the full counts leave their figures: ``benchmarks/STRESS.md``.
+
+Only all of them together, in ``nox -s stress``, make a page; otherwise it stays as it
+is.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +33,7 @@ class Page:
         self._rows.append(f"| {tried} | {outcome} |")
 
     def write(self) -> None:
-        if not self._rows:
+        if not self._rows or "VOICEPIPE_STRESS_PAGE" not in os.environ:
             return
         machine = (
             f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.machine()}, "

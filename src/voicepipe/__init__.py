@@ -40,9 +40,13 @@ if TYPE_CHECKING:
         UnsupportedAudioError,
         VoicepipeError,
     )
-    from voicepipe.io.audio import iter_audio, read_audio, standardize, write_wav
-    from voicepipe.io.options import DecodeOptions, RawFormat
+    from voicepipe.io.many import Standardized, standardize_many
+    from voicepipe.io.options import DecodeOptions, RawEncoding, RawFormat
+    from voicepipe.io.read import iter_audio, read_audio
     from voicepipe.io.source import AudioSource
+    from voicepipe.io.wav.recover import Recovery, recover
+    from voicepipe.io.wav.writer import WavWriter
+    from voicepipe.io.write import standardize, write_wav
     from voicepipe.jobs.store import SqlJobStore
     from voicepipe.pipeline import Pipeline, PipelineOptions
     from voicepipe.proc.limits import ChildLimits
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
         Transcriber,
     )
     from voicepipe.stream.channels import DualMono
+    from voicepipe.stream.g711 import G711Decoder, G711Encoder, G711Law
     from voicepipe.stream.resample import Resampler
     from voicepipe.stream.vad import EnergyVad, SpeechSpan, VadOptions
     from voicepipe.stream.windows import SilenceCutter
@@ -108,6 +113,9 @@ __all__ = [
     "EmptyAudioError",
     "EnergyVad",
     "ExtractiveAnalyzer",
+    "G711Decoder",
+    "G711Encoder",
+    "G711Law",
     "Hypothesis",
     "Interruption",
     "Job",
@@ -126,7 +134,9 @@ __all__ = [
     "PocketSphinxTranscriber",
     "Point",
     "Progress",
+    "RawEncoding",
     "RawFormat",
+    "Recovery",
     "Resampler",
     "Samples",
     "Segment",
@@ -136,6 +146,7 @@ __all__ = [
     "SqlJobStore",
     "Stage",
     "StageName",
+    "Standardized",
     "StoreError",
     "StreamingTranscriber",
     "TalkMetrics",
@@ -148,12 +159,15 @@ __all__ = [
     "VadOptions",
     "VoicepipeError",
     "WavFile",
+    "WavWriter",
     "Word",
     "assign_speakers",
     "iter_audio",
     "progress_bars",
     "read_audio",
+    "recover",
     "standardize",
+    "standardize_many",
     "talk_metrics",
     "turns_to_rttm",
     "write_wav",
@@ -194,17 +208,29 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "UnsupportedAudioError",
         "VoicepipeError",
     ),
-    "io.audio": (
-        "iter_audio",
-        "read_audio",
-        "standardize",
-        "write_wav",
+    "io.many": (
+        "Standardized",
+        "standardize_many",
     ),
     "io.options": (
         "DecodeOptions",
+        "RawEncoding",
         "RawFormat",
     ),
+    "io.read": (
+        "iter_audio",
+        "read_audio",
+    ),
     "io.source": ("AudioSource",),
+    "io.wav.recover": (
+        "Recovery",
+        "recover",
+    ),
+    "io.wav.writer": ("WavWriter",),
+    "io.write": (
+        "standardize",
+        "write_wav",
+    ),
     "jobs.store": ("SqlJobStore",),
     "pipeline": (
         "Pipeline",
@@ -221,6 +247,11 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "Transcriber",
     ),
     "stream.channels": ("DualMono",),
+    "stream.g711": (
+        "G711Decoder",
+        "G711Encoder",
+        "G711Law",
+    ),
     "stream.resample": ("Resampler",),
     "stream.vad": (
         "EnergyVad",

@@ -16,8 +16,8 @@ import numpy as np
 from voicepipe.analysis.metrics import talk_metrics
 from voicepipe.asr.diarize import assign_speakers
 from voicepipe.errors import AudioError, EmptyAudioError
-from voicepipe.io.audio import iter_audio
 from voicepipe.io.options import DecodeOptions
+from voicepipe.io.read import iter_audio
 from voicepipe.jobs.lease import claimed_job, kept_lease
 from voicepipe.progress import StageClock
 from voicepipe.stream.resample import Resampler
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from voicepipe.io.source import AudioSource
     from voicepipe.protocols import Analyzer, Diarizer, JobStore, Stage, Transcriber
-    from voicepipe.types import Progress, Samples, TalkMetrics
+    from voicepipe.types import DecodeReport, Progress, Samples, TalkMetrics
 
 
 BLOCK_S = 10.0
@@ -177,6 +177,7 @@ class Pipeline:
             turns=turns,
             metrics=metrics,
             analysis=analysis,
+            report=listener.report,
         )
 
 
@@ -202,6 +203,7 @@ class _Listener:
         )
         self._consumed = 0.0  # share of the source that has been decoded
         self._frames = 0  # frames handed on in windows
+        self.report: DecodeReport | None = None
         self._parts: list[Transcript] = []
         self._turns: list[Turn] = []
 
@@ -241,6 +243,8 @@ class _Listener:
                     windows = await anyio.to_thread.run_sync(self._cut, block)
                 if block is None:
                     self._consumed = 1.0
+                else:
+                    self.report = block.report
                 self._clock.step("decode", self._consumed)
                 await self._diarize(block)
                 for window in windows:

@@ -23,9 +23,9 @@ from voicepipe.errors import (
     TruncatedAudioError,
     UnsupportedAudioError,
 )
-from voicepipe.io.audio import read_audio
 from voicepipe.io.decode import open_audio
 from voicepipe.io.options import DecodeOptions
+from voicepipe.io.read import read_audio
 
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def test_every_kind_is_told_and_consumed(
         for block in reader.blocks():
             assert block.dtype == np.float32
             assert block.shape[1] == reader.channels == 2
-            assert 0 < len(block) < 1.2 * reader.rate
+            assert 0 < len(block) < 4 * reader.rate
             assert np.abs(block).max() <= 1.0
             shares.append(reader.fraction)
         shares.append(reader.fraction)

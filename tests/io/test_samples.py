@@ -27,13 +27,21 @@ def test_integers_become_one_at_full_scale(
     assert 0.99 < floats[2] <= 1.0
 
 
-def test_floats_stay_what_they_are_and_become_contiguous() -> None:
-    columns = np.arange(12, dtype=np.float64).reshape(2, 6).T
+@pytest.mark.parametrize("kind", [np.float64, np.int16, np.uint8])
+def test_channels_that_lie_apart_stay_apart(kind: type[np.generic]) -> None:
+    apart = np.arange(12).astype(kind).reshape(2, 6).T
 
-    floats = to_float(columns)
+    floats = to_float(apart)
 
-    assert floats.flags.c_contiguous
-    assert np.array_equal(floats, columns)
+    assert floats.flags.f_contiguous
+    assert np.array_equal(floats, to_float(np.ascontiguousarray(apart)))
+
+
+def test_floats_stay_what_they_are() -> None:
+    single = np.array([[0.5], [-3.0]], np.float32)
+
+    assert to_float(single) is single
+    assert to_float(single.astype(np.float64)).tolist() == [[0.5], [-3.0]]
 
 
 def test_valid_samples_are_not_copied() -> None:

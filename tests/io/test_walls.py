@@ -16,9 +16,10 @@ import soundfile as sf
 from make_audio import encode, signal
 
 from voicepipe.errors import AudioError, UnsupportedAudioError
-from voicepipe.io.audio import read_audio, standardize
 from voicepipe.io.decode import open_audio
-from voicepipe.io.pyav import safe_options
+from voicepipe.io.ffmpeg.opening import safe_options
+from voicepipe.io.read import read_audio
+from voicepipe.io.write import standardize
 
 
 if TYPE_CHECKING:

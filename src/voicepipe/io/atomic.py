@@ -2,15 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, Self
 
+from voicepipe.errors import DiskFullError
+
+
+if TYPE_CHECKING:
+    import io
+    from types import TracebackType
+
+
+# What a system says where there is no space left, or no quota of it.
+_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 # What a system says where a directory cannot be opened, or not flushed.
 _NO_DIRECTORY_SYNC = frozenset({errno.EACCES, errno.EINVAL, errno.ENOTSUP})
+
+
+class DiskErrors:
+    """
+    A ``with`` block, entered as often as needed, that tells a full disk by its type.
+
+    Args:
+        filename: What is written; ``None`` where it has no name.
+
+    Raises:
+        DiskFullError: At the end of the block, for an ``OSError`` that says so.
+    """
+
+    def __init__(self, filename: str | os.PathLike[str] | None) -> None:
+        """Keep the name."""
+        self._filename = None if filename is None else os.fspath(filename)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, OSError) or isinstance(error, DiskFullError):
+            return
+        code = error.errno
+        if code is not None and code in _FULL:
+            raise DiskFullError(code, os.strerror(code), self._filename) from error
 
 
 class AtomicFile:
@@ -31,6 +73,7 @@ class AtomicFile:
         file: The unfinished file, open for reading and writing.
 
     Raises:
+        DiskFullError: If there is no space for one more file.
         OSError: If the directory is missing or cannot be written to, or the target is
             a directory.
     """
@@ -45,7 +88,9 @@ class AtomicFile:
         # A fresh name, so that two writers of one target do not meet.
         name = f".voicepipe-{secrets.token_hex(8)}.part"
         self._part = self.path.parent / name
-        self.file: BinaryIO = self._part.open("x+b")
+        self._disk_errors = DiskErrors(self.path)
+        with self._disk_errors:
+            self.file: io.BufferedRandom = self._part.open("x+b")
         self._committed = False
 
     def commit(self) -> None:
@@ -53,28 +98,36 @@ class AtomicFile:
         Flush to disk and give the file its name.
 
         Raises:
-            OSError: If flushing or renaming fails; the target is then as it was.
+            DiskFullError: If there is no space left; the target is then as it was.
+            OSError: If flushing or renaming fails; the target is then as it was, unless
+                only the directory could not be flushed.
         """
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        self._part.replace(self.path)
-        self._committed = True
-        _sync_directory(self.path.parent)
+        with self._disk_errors:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            self._part.replace(self.path)
+            self._committed = True
+            sync_directory(self.path.parent)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
+        # What the disk says against the last of a file that goes away helps nobody.
+        with contextlib.suppress(OSError):
             self.file.close()
-        finally:
-            if not self._committed:
-                self._part.unlink(missing_ok=True)
+        if not self._committed:
+            self._part.unlink(missing_ok=True)
 
 
-def _sync_directory(path: Path) -> None:
-    """Make a rename last through a power cut, where the platform can."""
+def sync_directory(path: Path) -> None:
+    """
+    Make a new name, or a rename, last through a power cut, where the platform can.
+
+    Raises:
+        OSError: If flushing the directory fails.
+    """
     if os.name != "posix":
         return
     try:

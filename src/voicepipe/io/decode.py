@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, Self
 
+import attrs
+import numpy as np
+
 from voicepipe.errors import (
     EmptyAudioError,
     TruncatedAudioError,
     UnsupportedAudioError,
 )
+from voicepipe.io.ffmpeg.decoder import AvDecoder
 from voicepipe.io.options import DEFAULTS
-from voicepipe.io.pyav import AvDecoder
-from voicepipe.io.samples import to_valid
+from voicepipe.io.samples import is_valid, to_valid
 from voicepipe.io.source import SourceFile
-from voicepipe.io.wav.header import FLOAT, PCM, read_header
+from voicepipe.io.wav.header import UNCOMPRESSED, raw_header, read_header
 from voicepipe.io.wav.pcm import PcmDecoder
 from voicepipe.stream.resample import MAX_CHANNELS, MAX_RATE, MIN_RATE
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from voicepipe.io.options import DecodeOptions
     from voicepipe.io.source import AudioSource
     from voicepipe.stream.sniff import Container
-    from voicepipe.types.audio import Samples
+    from voicepipe.types.audio import DecodeReport, Samples
 
 
 class Decoder(Protocol):
@@ -38,8 +41,13 @@ class Decoder(Protocol):
         """Share of the source that has been decoded, 0 to 1."""
         ...
 
+    @property
+    def report(self) -> DecodeReport:
+        """What has been seen so far, but for what ``AudioReader`` counts."""
+        ...
+
     def blocks(self) -> Iterator[Samples]:
-        """Give the samples as they come, about a second at a time, at most once."""
+        """Give the samples in blocks of some seconds, at most once."""
         ...
 
     def close(self) -> None:
@@ -70,6 +78,9 @@ class AudioReader:
         self._decoder = decoder
         self._options = options
         self._frames = 0
+        self._non_finite = 0
+        self._clipped = 0
+        self._truncated = False
         self._ended = False
 
     @property
@@ -77,32 +88,44 @@ class AudioReader:
         """Share of the source that has been read, 0 to 1; never goes back."""
         return 1.0 if self._ended else self._decoder.fraction
 
+    @property
+    def report(self) -> DecodeReport:
+        """What decoding has shown so far."""
+        report = self._decoder.report
+        return attrs.evolve(
+            report,
+            frames=self._frames,
+            truncated=report.truncated or self._truncated,
+            non_finite=self._non_finite,
+            clipped=self._clipped,
+        )
+
     def blocks(self) -> Iterator[Samples]:
         """
-        Give the samples, about a second at a time; once.
+        Give the samples in blocks of some seconds; once.
 
         Yields:
             Float32, shape ``(frames, channels)``, in [-1, 1]: what the source has
-            beyond that is clipped, NaN and infinity are zero.
+            beyond that is clipped, NaN and infinity are zero; the report counts them.
+            In memory either frame by frame or channel by channel.
 
         Raises:
             EmptyAudioError: At the end, if there was not one frame.
             TruncatedAudioError: At the end, if the source's own end is missing.
             DamagedAudioError: Where the source is damaged, after what is good.
-            UnsupportedAudioError: Where it becomes too long, or changes its rate or its
-                number of channels.
+            UnsupportedAudioError: Where it becomes too long or too large, or changes
+                its rate or its number of channels.
             OSError: If reading fails.
         """
-        limit = self._options.max_duration_s * self.rate
         try:
             for block in self._decoder.blocks():
                 self._frames += len(block)
-                if self._frames > limit:
-                    raise self._too_long()
-                yield to_valid(block)
+                self._check_size()
+                yield block if is_valid(block) else self._valid(block)
         except TruncatedAudioError:
             if not (self._options.allow_truncated and self._frames):
                 raise
+            self._truncated = True
         self._ended = True
         if self._frames == 0:
             msg = "there is not one frame of sound"
@@ -119,13 +142,27 @@ class AudioReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _too_long(self) -> UnsupportedAudioError:
-        longest = f"{self._options.max_duration_s:g} s"
-        return UnsupportedAudioError(
-            f"the recording is longer than {longest}",
+    def _valid(self, block: Samples) -> Samples:
+        """Count what is no sample, and replace it."""
+        finite = np.isfinite(block)
+        self._non_finite += block.size - int(np.count_nonzero(finite))
+        self._clipped += int(np.count_nonzero((np.abs(block) > 1.0) & finite))
+        return to_valid(block)
+
+    def _check_size(self) -> None:
+        """Raise where there is more sound than wanted."""
+        options, frames = self._options, self._frames
+        if frames > options.max_duration_s * self.rate:
+            most, name = f"{options.max_duration_s:g} s", "max_duration_s"
+        elif frames * self.channels * 4 > options.max_decoded_bytes:
+            most, name = f"{options.max_decoded_bytes} bytes", "max_decoded_bytes"
+        else:
+            return
+        raise UnsupportedAudioError(
+            f"the recording has more than {most} of sound",
             source=self.label,
-            got=f"more than {longest}",
-            wanted=f"at most {longest} (max_duration_s)",
+            got=f"more than {most}",
+            wanted=f"at most {most} ({name})",
         )
 
 
@@ -155,9 +192,9 @@ def open_audio(
         TruncatedAudioError: If it ends before anything can be decoded.
         DamagedAudioError: If it is damaged before anything can be decoded.
     """
-    file = SourceFile(source)
+    file = SourceFile(source, raw=options.raw is not None)
     try:
-        decoder = _decoder(file)
+        decoder = _decoder(file, options)
         try:
             _check_format(decoder.rate, decoder.channels, file.label)
         except UnsupportedAudioError:
@@ -169,14 +206,17 @@ def open_audio(
     return AudioReader(file, decoder, options=options)
 
 
-def _decoder(file: SourceFile) -> Decoder:
+def _decoder(file: SourceFile, options: DecodeOptions) -> Decoder:
+    if options.raw is not None:
+        _check_format(options.raw.rate, options.raw.channels, file.label)
+        return PcmDecoder(file, raw_header(options.raw, file.size))
     if file.container != "wav":
-        return AvDecoder(file)
+        return AvDecoder(file, lenient=options.allow_damaged)
     header = read_header(file)
     _check_format(header.rate, header.channels, file.label)
-    if header.tag in {PCM, FLOAT}:
+    if header.tag in UNCOMPRESSED:
         return PcmDecoder(file, header)
-    return AvDecoder(file, cut=header.cut)
+    return AvDecoder(file, cut=header.cut, lenient=options.allow_damaged)
 
 
 def _check_format(rate: int, channels: int, name: str | None) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import attrs
 
 from voicepipe.proc.limits import ChildLimits
+from voicepipe.stream.resample import MAX_CHANNELS, MAX_RATE, MIN_RATE
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 RawEncoding: TypeAlias = Literal[
@@ -22,6 +27,10 @@ RawEncoding: TypeAlias = Literal[
 """How samples without a header are coded, by FFmpeg's names."""
 
 
+def _in_range(low: int, high: int) -> Callable[[Any, Any, int], None]:
+    return attrs.validators.and_(attrs.validators.ge(low), attrs.validators.le(high))
+
+
 @attrs.frozen(kw_only=True)
 class RawFormat:
     """
@@ -31,11 +40,16 @@ class RawFormat:
         rate: Frames per second, Hz, 4,000 to 192,000.
         channels: Number of channels, 1 to 8, interleaved.
         encoding: How a sample is coded.
+
+    Raises:
+        ValueError: If there is no such encoding, or a number is out of its range.
     """
 
-    rate: int
-    channels: int = 1
-    encoding: RawEncoding = "pcm_s16le"
+    rate: int = attrs.field(validator=_in_range(MIN_RATE, MAX_RATE))
+    channels: int = attrs.field(default=1, validator=_in_range(1, MAX_CHANNELS))
+    encoding: RawEncoding = attrs.field(
+        default="pcm_s16le", validator=attrs.validators.in_(get_args(RawEncoding))
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -26,28 +26,41 @@ HE-AAC, which has the longest.
 
 def to_float(samples: npt.NDArray[Any]) -> Samples:
     """
-    Convert integers or floats of any width to C-contiguous float32.
+    Convert integers or floats of any width to float32, in their order in memory.
 
     Integers of full scale become [-1, 1); 8-bit ones are unsigned, as everywhere in
-    sound files. Floats keep their value, even where it is none of a sample.
+    sound files. Floats keep their value, even where it is none of a sample; float32
+    passes through uncopied.
     """
     # What float32 cannot hold becomes infinite, and is dealt with by ``to_valid``.
     with np.errstate(over="ignore", invalid="ignore"):
-        floats = np.ascontiguousarray(samples, dtype=np.float32)
+        floats = samples.astype(np.float32, copy=False)
     if np.issubdtype(samples.dtype, np.floating):
         return floats
     if samples.dtype == np.uint8:
-        floats = floats - np.float32(128)
-    return floats * np.float32(2.0 ** (1 - 8 * samples.dtype.itemsize))
+        floats -= np.float32(128)
+    floats *= np.float32(2.0 ** (1 - 8 * samples.dtype.itemsize))
+    return floats
+
+
+def is_valid(samples: Samples) -> bool:
+    """Tell whether all samples are numbers in [-1, 1]."""
+    # One comparison finds NaN as well: every comparison with NaN is false.
+    return len(samples) == 0 or bool(samples.max() <= 1.0 and samples.min() >= -1.0)
 
 
 def to_valid(samples: Samples) -> Samples:
     """Make NaN and infinite samples zero, and clip the others to [-1, 1]."""
-    # One comparison finds NaN as well: every comparison with NaN is false.
-    if len(samples) == 0 or (samples.max() <= 1.0 and samples.min() >= -1.0):
+    if is_valid(samples):
         return samples
     finite = np.where(np.isfinite(samples), samples, np.float32(0))
     return np.clip(finite, -1.0, 1.0)
+
+
+def silence(frames: int, channels: int) -> Iterator[Samples]:
+    """Give silence, in blocks of at most 65,536 frames."""
+    for begin in range(0, frames, 1 << 16):
+        yield np.zeros((min(frames - begin, 1 << 16), channels), np.float32)
 
 
 def trim_end(blocks: Iterator[Samples], end: int) -> Iterator[Samples]:

@@ -44,6 +44,7 @@ class SourceFile:
 
     Args:
         source: See ``AudioSource``.
+        raw: Take all of it for samples, whatever it looks like.
 
     Attributes:
         label: The path as the caller gave it, ``None`` for anything else.
@@ -60,7 +61,7 @@ class SourceFile:
         TruncatedAudioError: If it ends inside an ID3v2 tag.
     """
 
-    def __init__(self, source: AudioSource) -> None:
+    def __init__(self, source: AudioSource, *, raw: bool = False) -> None:
         """Open the file and look at its first bytes."""
         self.label: str | None = None
         self._owned = True
@@ -79,7 +80,7 @@ class SourceFile:
         try:
             self._start = 0
             self.size: int = self._file.seek(0, os.SEEK_END)
-            self.container: Container = self._look()
+            self.container: Container = "raw" if raw else self._look()
         except BaseException:
             self.close()
             raise

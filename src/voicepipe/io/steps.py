@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -27,6 +27,25 @@ enough that whoever cancels does not wait.
 """
 
 
+class Guard(Protocol):
+    """
+    Looks after work that waits for somebody else, and may wait for ever.
+
+    Attributes:
+        patience_s: Longest time that one step may take, seconds.
+    """
+
+    patience_s: float
+
+    def stop(self) -> None:
+        """Make the step that is under way fail at once; does not wait."""
+        ...
+
+    def late(self) -> Exception:
+        """Make the error for a step that took too long."""
+        ...
+
+
 class Steps(Generic[T]):
     """
     Runs a generator in worker threads.
@@ -37,11 +56,16 @@ class Steps(Generic[T]):
 
     Args:
         work: A generator that has not begun.
+        guard: Stops the work where it hangs or is cancelled; ``None`` for work that
+            comes to its next ``yield`` by itself.
     """
 
-    def __init__(self, work: Generator[T, None, None]) -> None:
+    def __init__(
+        self, work: Generator[T, None, None], guard: Guard | None = None
+    ) -> None:
         """Start nothing yet."""
         self._work = work
+        self._guard = guard
         self._lock = threading.Lock()
         self._error: Exception | None = None
 
@@ -53,11 +77,20 @@ class Steps(Generic[T]):
             At least one item; none at the end.
 
         Raises:
-            Exception: What the work raised, after all that it yielded before.
+            Exception: What the work raised, after all that it yielded before; the
+                guard's error if the step took too long.
 
-        Cancellation: takes effect when the step ends.
+        Cancellation: takes effect when the step ends; at once with a guard.
         """
-        return await anyio.to_thread.run_sync(self._run)
+        if self._guard is None:
+            return await anyio.to_thread.run_sync(self._run)
+        with anyio.move_on_after(self._guard.patience_s):
+            try:
+                return await anyio.to_thread.run_sync(self._run, abandon_on_cancel=True)
+            except anyio.get_cancelled_exc_class():
+                self._guard.stop()
+                raise
+        raise self._guard.late()
 
     async def result(self) -> T:
         """

@@ -11,12 +11,20 @@ class ChildLimits:
     What one helper process may use, set by the system where it can.
 
     Linux sets all of them; macOS does not hold to ``memory_bytes``; Windows knows none,
-    and a helper there is held to ``stall_s`` alone.
+    and a helper there is held to ``stall_s`` alone. Where the first three are set, a
+    helper can also make no file grow and leaves no core dump, it has no environment
+    beyond paths and language, no terminal, and no error stream. Apart from ``cpu_s``,
+    which is counted anew for each recording, it cannot take its limits back.
+
+    They keep a decoder that crashes, fills the memory or never ends from hurting the
+    program. They are no sandbox for code that has taken the decoder over: it may still
+    read, empty and delete what its user may, and use the network.
 
     Attributes:
-        memory_bytes: Address space, at least 600 MiB: NumPy and FFmpeg take 300 MiB of
+        memory_bytes: Address space, at least 600 MiB: NumPy and FFmpeg take 200 MiB of
             it before they have done anything (RLIMIT_AS).
-        cpu_s: Processor time for one recording, seconds (RLIMIT_CPU).
+        cpu_s: Processor time for one recording, seconds of all threads together,
+            rounded up by less than one (RLIMIT_CPU, which counts whole seconds).
         open_files: Open files (RLIMIT_NOFILE).
         stall_s: Longest time without a sign of life, seconds.
 

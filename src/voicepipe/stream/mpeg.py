@@ -120,6 +120,66 @@ def adts_frame(data: bytes, at: int) -> Frame | None:
     return Frame(length, 1024 * blocks, _ADTS_RATES[rate], header >> 24 & _ADTS)
 
 
+CHECKED_BYTES = 38
+"""Bytes of a frame that ``has_bad_checksum`` looks at, at most."""
+
+# By (is MPEG-1, is mono): bytes of side information behind the checksum.
+_SIDE_BYTES = {
+    (True, False): 32,
+    (True, True): 17,
+    (False, False): 17,
+    (False, True): 9,
+}
+
+
+def has_bad_checksum(data: bytes, at: int) -> bool:
+    """
+    Tell whether a layer III frame has a checksum, and a wrong one.
+
+    It covers half of the header and the side information (ISO/IEC 11172-3, section
+    2.4.3.1): CRC-16 with the polynomial 0x8005, started at 0xFFFF.
+    """
+    header = int.from_bytes(data[at : at + 4], "big")
+    if header >> 21 != 0x7FF or header >> 17 & 3 != 1 or header >> 16 & 1:
+        return False
+    side = _SIDE_BYTES[header >> 19 & 3 == 3, header >> 6 & 3 == 3]
+    if at + 6 + side > len(data):
+        return False
+    covered = data[at + 2 : at + 4] + data[at + 6 : at + 6 + side]
+    crc = 0xFFFF
+    for byte in covered:
+        crc = (crc << 8 & 0xFFFF) ^ _CRC_16[crc >> 8 ^ byte]
+    return crc != int.from_bytes(data[at + 4 : at + 6], "big")
+
+
+def _crc_16(byte: int) -> int:
+    crc = byte << 8
+    for _ in range(8):
+        crc = (crc << 1 ^ (0x8005 if crc & 0x8000 else 0)) & 0xFFFF
+    return crc
+
+
+_CRC_16 = tuple(map(_crc_16, range(256)))
+
+
+def is_free_format(data: bytes) -> bool:
+    """
+    Tell whether MPEG frames of a free rate stand at the beginning.
+
+    Their headers do not give their length, so that three of the same kind have to
+    follow at equal distances, a byte of padding more or less.
+    """
+    first = int.from_bytes(data[:4], "big")
+    # With some rate instead, everything else must make a valid header.
+    if first >> 12 & 15 or _mpeg_header(first | 1 << 12) is None:
+        return False
+    kind = (first & 0xFFFFFC00).to_bytes(4, "big")[:3]
+    second = data.find(kind, HEADER_BYTES)
+    return second > 0 and any(
+        data.startswith(kind, 2 * second + padding) for padding in (-1, 0, 1)
+    )
+
+
 def find_frames(data: bytes, parse: FrameParser) -> int | None:
     """
     Find where frames begin that follow one another.

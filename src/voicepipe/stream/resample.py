@@ -25,7 +25,7 @@ MAX_CHANNELS = 8
 
 # soxr takes any length, but its own buffers grow with one call's input. Cut to blocks,
 # a long push costs no more memory than a short one.
-_BLOCK_FRAMES = 1 << 18
+_BLOCK_FRAMES = 1 << 16
 
 
 class Resampler:

@@ -19,15 +19,22 @@ from voicepipe.errors import (
     NotAudioError,
     UnsupportedAudioError,
 )
-from voicepipe.stream.mpeg import adts_frame, find_frames, id3v2_size, mpeg_frame
+from voicepipe.stream.mpeg import (
+    adts_frame,
+    find_frames,
+    id3v2_size,
+    is_free_format,
+    mpeg_frame,
+)
 
 
-Container: TypeAlias = Literal["wav", "flac", "ogg", "mp3", "aac", "mp4", "webm"]
+Container: TypeAlias = Literal["wav", "flac", "ogg", "mp3", "aac", "mp4", "webm", "raw"]
 """
 A kind of file that is read.
 
 ``wav``: RIFF, RF64 or BW64. ``mp3``: MPEG audio, any layer. ``aac``: AAC in ADTS.
-``mp4``: also M4A, MOV and 3GP. ``webm``: also Matroska.
+``mp4``: also M4A, MOV and 3GP. ``webm``: also Matroska. ``raw``: samples without a
+header, which no content can tell.
 """
 
 HEAD_BYTES = 1 << 16
@@ -145,7 +152,7 @@ def sniff(head: bytes, *, source: str | None = None) -> Container:
     if not head:
         raise EmptyAudioError("there are no bytes", source=source)
     _refuse(head, source)
-    kind = _by_magic(head, source) or _behind_tags(head)
+    kind = _by_magic(head, source) or _behind_tags(head, source)
     if kind is not None:
         return kind
     text = _text(head[:_TEXT_BYTES])
@@ -198,7 +205,7 @@ def _ebml(head: bytes, source: str | None) -> Container:
     raise _unsupported(f"EBML of the type {found[1].decode()!r}", source)
 
 
-def _behind_tags(head: bytes) -> Container | None:
+def _behind_tags(head: bytes, source: str | None) -> Container | None:
     """Tell what has frames only, and what may stand behind an ID3v2 tag."""
     at = 0
     while size := id3v2_size(head, at):
@@ -211,7 +218,11 @@ def _behind_tags(head: bytes) -> Container | None:
     # What begins as text is not searched: a web page may well hold frames.
     if _text(rest[:_TEXT_BYTES]) is not None:
         return None
-    mp3, aac = find_frames(rest, mpeg_frame), find_frames(rest, adts_frame)
+    mp3 = find_frames(rest, mpeg_frame)
+    # What begins with one is not searched for the other.
+    aac = None if mp3 == 0 else find_frames(rest, adts_frame)
+    if mp3 is None and aac is None and is_free_format(rest):
+        raise _unsupported("MPEG audio of a free rate", source)
     if mp3 is None:
         return None if aac is None else "aac"
     return "mp3" if aac is None or mp3 <= aac else "aac"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import wave
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
-from voicepipe.types import _html
+from voicepipe.types import _html, _json
 
 
 Samples: TypeAlias = npt.NDArray[np.float32]
@@ -77,6 +77,8 @@ class DecodeReport:
         lost_frames: Frames of silence that stand for what could not be decoded.
         trailing_bytes: Bytes behind the sound that belong to nothing known; counted in
             WAV, MP3 and ADTS files.
+        bad_checksums: Frames of an MP3 whose checksum is wrong and that are decoded all
+            the same, as everybody does: some encoders could not do better.
         non_finite: Samples that were NaN or infinite, and are zero now.
         clipped: Samples that were beyond [-1, 1], and are at its ends now.
     """
@@ -94,6 +96,7 @@ class DecodeReport:
     damaged_at_s: float | None = None
     lost_frames: int = 0
     trailing_bytes: int = 0
+    bad_checksums: int = 0
     non_finite: int = 0
     clipped: int = 0
 
@@ -101,6 +104,20 @@ class DecodeReport:
     def intact(self) -> bool:
         """Whether the sound is all there and as it was recorded, as far as one sees."""
         return not (self.truncated or self.damaged or self.non_finite)
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Write the report as JSON text."""
+        return _json.to_json(self, indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """
+        Read what ``to_json`` wrote.
+
+        Raises:
+            ValueError: If the text is not JSON, or no report.
+        """
+        return _json.from_json(text, cls)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -227,8 +244,10 @@ def pcm16(samples: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
     Convert float samples in [-1, 1] to int16: times 32,768, rounded, clipped.
 
     The inverse of dividing by 32,768, so 16-bit audio passes through bit for bit; only
-    +1.0 itself, which 16 bits cannot hold, becomes 32,767.
+    +1.0 itself, which 16 bits cannot hold, becomes 32,767. What is int16 already stays.
     """
+    if samples.dtype == np.int16:
+        return samples
     scaled = np.rint(samples * np.float32(32768.0))
     return np.clip(scaled, -32768, 32767).astype(np.int16)
 

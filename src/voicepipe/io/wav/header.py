@@ -1,4 +1,9 @@
-"""What the header of a WAV file says, checked against the bytes on disk."""
+"""
+What the header of a WAV file says, checked against the bytes on disk.
+
+The size of the samples is believed where the file agrees. Where it was left open, all
+that is there are samples; see ``WavHeader.unclosed``.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +19,53 @@ from voicepipe.errors import (
 
 
 if TYPE_CHECKING:
+    from voicepipe.io.options import RawFormat
     from voicepipe.io.source import SourceFile
 
 
-PCM, FLOAT, EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
-"""Format tags: integers, IEEE floats, and "see the subformat"."""
+PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE
+"""Format tags: integers, IEEE floats, G.711, and "see the subformat"."""
 
-# Chunks before the samples; more would keep a reader busy for nothing.
+UNCOMPRESSED = frozenset({PCM, FLOAT, ALAW, MULAW})
+"""Tags of formats in which each sample has bits of its own."""
+
+_CODECS = {
+    (PCM, 8): "pcm_u8",
+    (PCM, 16): "pcm_s16le",
+    (PCM, 24): "pcm_s24le",
+    (PCM, 32): "pcm_s32le",
+    (FLOAT, 32): "pcm_f32le",
+    (FLOAT, 64): "pcm_f64le",
+    (ALAW, 8): "pcm_alaw",
+    (MULAW, 8): "pcm_mulaw",
+}
+
+# What follows the tag in a subformat's GUID: of all formats that have a tag, and of
+# Ambisonic B-format, which is PCM or floats.
+_SUBFORMATS = (
+    bytes.fromhex("000000001000800000aa00389b71"),
+    bytes.fromhex("00002107d3118644c8c1ca000000"),
+)
+
+# Chunks before the samples; more would keep a reader busy for nothing. As many are
+# followed behind them.
 _MAX_CHUNKS = 1_000
 
-# Sizes that mean "not known": FFmpeg, and RF64 without sizes, say 0xFFFFFFFF; SoX says
-# 0x7FFFF000 (MS_UNSPEC in its wav.c), rounded down to whole frames; arecord stops just
-# short of, or at, 2 GiB. A size within 64 KiB of these limits is not believed.
-_UNKNOWN_32 = ((0x7FFF0000, 0x80000000), (0xFFFF0000, 0xFFFFFFFF))
-_UNKNOWN_64 = frozenset({0, (1 << 63) - 1, (1 << 64) - 1})
+NOT_CLOSED = b"voicepipe: not closed".ljust(28, b"\0")
+"""What ``WavWriter`` has in its JUNK chunk until the file is closed."""
+
+_UNKNOWN_32 = 0xFFFFFFFF
+"""Says "not known" (FFmpeg's pipe, and RF64 without sizes) or "see ds64"."""
+
+# libsndfile begins an RF64 file with -1; others have the largest signed number.
+_UNKNOWN_64 = frozenset({(1 << 63) - 1, (1 << 64) - 1})
+
+# Sizes that stand for "as long as can be". SoX's pipe says 0x7FFFF000 (MS_UNSPEC in its
+# wav.c), rounded down to whole frames; arecord stops just short of, or at, 2 GiB.
+# Others do the same at 4 GiB. A size within 64 KiB of these limits is believed only if
+# the file agrees.
+_ABOUT_2_GIB = range(0x7FFF0000, 0x80000000 + 1)
+_ABOUT_4_GIB = range(0xFFFF0000, _UNKNOWN_32)
 
 
 @attrs.frozen(kw_only=True)
@@ -36,14 +74,22 @@ class WavHeader:
     What a WAV file's header says, checked against the size of the file.
 
     Attributes:
-        tag: Format of the samples: ``PCM``, ``FLOAT`` or that of a compression.
+        tag: Format of the samples, one of ``UNCOMPRESSED`` or that of a compression.
         channels: Number of channels, as written.
         rate: Frames per second, as written.
-        bits: Bits of one sample, as written.
+        bits: Bits that one sample takes up, as written; of G.711, always 8. Samples of
+            less valid bits stand at the upper end, so that their number does not
+            matter.
         data_at: Offset of the samples.
         data_bytes: Bytes of samples in the file.
         declared_bytes: Bytes of samples that the header announces, ``None`` where it
             leaves them open.
+        unclosed: Whether the header was not closed: sizes that are zero, unknown or as
+            large as can be, with a file that does not agree. All that is there are
+            samples then.
+        trailing_bytes: Bytes behind the samples that belong to nothing known: neither
+            well-formed chunks nor padding. A second chunk of samples counts: only the
+            first is read.
     """
 
     tag: int
@@ -53,76 +99,201 @@ class WavHeader:
     data_at: int
     data_bytes: int
     declared_bytes: int | None
+    unclosed: bool = False
+    trailing_bytes: int = 0
 
     @property
     def cut(self) -> bool:
-        """Whether the header announces more samples than there are."""
-        return self.declared_bytes is not None and self.data_bytes < self.declared_bytes
+        """Whether a header that was closed announces more samples than there are."""
+        return not self.unclosed and self._less_than_declared
+
+    @property
+    def promises_more(self) -> bool:
+        """Whether one that was not closed does, with a number nobody counted."""
+        return self.unclosed and self._less_than_declared
+
+    @property
+    def codec(self) -> str | None:
+        """FFmpeg's name for uncompressed samples, ``None`` for what is not read."""
+        return _CODECS.get((self.tag, self.bits))
 
     @property
     def frame_bytes(self) -> int:
         """Bytes of one frame of uncompressed samples; the written number may be off."""
         return self.channels * self.bits // 8
 
+    @property
+    def declared_frames(self) -> int | None:
+        """Frames of uncompressed samples that the header announces, if it does."""
+        if self.declared_bytes is None or self.codec is None or not self.channels:
+            return None
+        return self.declared_bytes // self.frame_bytes
+
+    @property
+    def _less_than_declared(self) -> bool:
+        return self.declared_bytes is not None and self.data_bytes < self.declared_bytes
+
+
+def raw_header(raw: RawFormat, size: int) -> WavHeader:
+    """
+    Give the header that samples without one would have.
+
+    Args:
+        raw: Their format.
+        size: Bytes in the file: all of them are samples. What is left behind the last
+            whole frame counts as trailing.
+    """
+    tag, bits = next(kind for kind, name in _CODECS.items() if name == raw.encoding)
+    trailing = size % (raw.channels * bits // 8)
+    return WavHeader(
+        tag=tag,
+        channels=raw.channels,
+        rate=raw.rate,
+        bits=bits,
+        data_at=0,
+        data_bytes=size - trailing,
+        declared_bytes=None,
+        trailing_bytes=trailing,
+    )
+
 
 def read_header(file: SourceFile) -> WavHeader:
     """
-    Walk the chunks to the samples.
+    Walk the chunks to the samples, and those behind them.
 
     Raises:
         TruncatedAudioError: If the file ends before the samples begin.
         DamagedAudioError: If there are more than 1,000 chunks before the samples, or no
-            format among them.
+            format among them, or not the sizes that RF64 must have.
         OSError: If reading fails.
     """
-    riff_bytes = struct.unpack("<I", _exactly(file, 0, 12)[4:8])[0]
-    at, form, long_bytes = 12, b"", None
-    for _ in range(_MAX_CHUNKS):
-        name, size = struct.unpack("<4sI", _exactly(file, at, 8))
-        body = at + 8
-        if name == b"data":
-            break
-        if name == b"fmt ":
-            form = _exactly(file, body, min(size, 40))
-        elif name == b"ds64":
-            long_bytes = struct.unpack("<Q", _exactly(file, body, 16)[8:])[0]
-        at = body + size + size % 2
-    else:
-        raise DamagedAudioError("no samples among 1,000 chunks", source=file.label)
-    if len(form) < 16:
+    chunks = _chunks_before(file)
+    if len(chunks.form) < 16:
         raise DamagedAudioError("no format before the samples", source=file.label)
-    tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", form[:16])
-    if tag == EXTENSIBLE and len(form) >= 26:
-        tag = struct.unpack("<H", form[24:26])[0]  # the subformat's first two bytes
-    there = file.size - body
-    # No samples, in a file as long as its header says (or padded): that is meant.
-    empty = size == 0 and file.size - 8 - riff_bytes in {0, 1}
-    declared = 0 if empty else _declared(size, long_bytes)
+    tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", chunks.form[:16])
+    if tag == EXTENSIBLE and chunks.form[26:40] in _SUBFORMATS:
+        tag = struct.unpack("<H", chunks.form[24:26])[0]
+    if tag in {ALAW, MULAW}:
+        bits = 8  # some writers tell the width that it decodes to
+    extent = _extent(file, chunks)
     return WavHeader(
         tag=tag,
         channels=channels,
         rate=rate,
         bits=bits,
-        data_at=body,
-        data_bytes=there if declared is None else min(there, declared),
-        declared_bytes=declared,
+        data_at=chunks.data_at,
+        data_bytes=extent.there,
+        declared_bytes=extent.declared,
+        unclosed=extent.unclosed,
+        trailing_bytes=extent.trailing,
     )
 
 
+@attrs.frozen
+class _Chunks:
+    """What the chunks before the samples say: sizes as they are written."""
+
+    form: bytes
+    data_at: int
+    riff_bytes: int
+    data_bytes: int
+    ds64: tuple[int, int] | None  # the same two in 64 bits
+    not_closed: bool  # by our own writer, which says so
+
+
+@attrs.frozen
+class _Extent:
+    """How far the samples reach, in bytes; see ``WavHeader``."""
+
+    there: int
+    declared: int | None
+    unclosed: bool = False
+    trailing: int = 0
+
+
+def _chunks_before(file: SourceFile) -> _Chunks:
+    magic, riff_bytes = struct.unpack("<4sI4x", _exactly(file, 0, 12))
+    at, form, ds64, not_closed = 12, b"", None, False
+    for _ in range(_MAX_CHUNKS):
+        name, size = struct.unpack("<4sI", _exactly(file, at, 8))
+        at += 8
+        if name == b"data":
+            break
+        if name == b"fmt ":
+            form = _exactly(file, at, min(size, 40))
+        elif name == b"JUNK" and size == len(NOT_CLOSED):
+            not_closed = _exactly(file, at, size) == NOT_CLOSED
+        elif name == b"ds64" and size >= 16:
+            ds64 = struct.unpack("<QQ", _exactly(file, at, 16))
+        at += size + size % 2
+    else:
+        raise DamagedAudioError("no samples among 1,000 chunks", source=file.label)
+    if magic != b"RIFF" and size == _UNKNOWN_32 and ds64 is None:
+        # Nobody is known to leave this: those who turn RIFF into RF64 while recording
+        # are told to write the sizes first and the new name last (BS.2088, 2.5).
+        msg = f"{magic.decode()} without the chunk that has its sizes"
+        raise DamagedAudioError(msg, source=file.label)
+    return _Chunks(form, at, riff_bytes, size, ds64, not_closed)
+
+
+def _extent(file: SourceFile, chunks: _Chunks) -> _Extent:
+    """Weigh the announced size of the samples against the file."""
+    riff_bytes, size = chunks.riff_bytes, chunks.data_bytes
+    doubtful = size in _ABOUT_2_GIB or size in _ABOUT_4_GIB
+    there = file.size - chunks.data_at
+    if chunks.not_closed and size <= there:
+        return _Extent(there, size, unclosed=True)
+    if size == _UNKNOWN_32:
+        if chunks.ds64 is None or chunks.ds64[1] in _UNKNOWN_64:
+            return _Extent(there, None, unclosed=True)
+        riff_bytes, size = chunks.ds64
+    if size == 0 and file.size - 8 - riff_bytes not in {0, 1}:
+        return _Extent(there, None, unclosed=True)
+    trailing = 0
+    if size <= there:
+        trailing = _trailing(file, chunks.data_at + size, padded=size % 2 == 1)
+    # No samples, in a file that is as long as it says, is believed: unless what is
+    # there instead is nothing else.
+    if (size == 0 and trailing) or (doubtful and (trailing or size > there)):
+        declared = size if size in _ABOUT_2_GIB else None
+        return _Extent(there, declared, unclosed=True)
+    return _Extent(min(there, size), size, trailing=trailing)
+
+
+def _trailing(file: SourceFile, at: int, *, padded: bool) -> int:
+    """Count the bytes from an offset to the end that are no well-formed chunks."""
+    trailing = 0
+    for _ in range(_MAX_CHUNKS):
+        head = _read(file, at, 9)
+        # Not all writers pad to an even length. No name of a chunk begins with a zero.
+        if padded and not _printable(head[:1]):
+            head, at = head[1:], at + 1
+        if at >= file.size:
+            return trailing
+        name, size = head[:4], int.from_bytes(head[4:8], "little")
+        if len(head) < 8 or not _printable(name) or at + 8 + size > file.size:
+            break
+        if name == b"data":
+            trailing += 8 + size
+        at, padded = at + 8 + size, size % 2 == 1
+    return trailing + file.size - at
+
+
+def _printable(name: bytes) -> bool:
+    """Tell whether some bytes may be from a chunk's name: ASCII that can be seen."""
+    return all(0x20 <= byte < 0x7F for byte in name)
+
+
 def _exactly(file: SourceFile, at: int, size: int) -> bytes:
-    file.seek(at)
-    data = file.read(size)
-    file.check()
+    data = _read(file, at, size)
     if len(data) < size:
         msg = "the file ends before its samples begin"
         raise TruncatedAudioError(msg, source=file.label)
     return data
 
 
-def _declared(size: int, long_bytes: int | None) -> int | None:
-    """Give the size that a header announces, ``None`` where it leaves it open."""
-    if size == 0xFFFFFFFF and long_bytes is not None:
-        return None if long_bytes in _UNKNOWN_64 else long_bytes
-    if size == 0 or any(low <= size <= high for low, high in _UNKNOWN_32):
-        return None
-    return size
+def _read(file: SourceFile, at: int, size: int) -> bytes:
+    file.seek(at)
+    data = file.read(size)
+    file.check()
+    return data

@@ -1,4 +1,4 @@
-"""Samples out of an uncompressed WAV file."""
+"""Samples out of an uncompressed WAV file, or out of one that has no header."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import numpy as np
 
 from voicepipe.errors import TruncatedAudioError, UnsupportedAudioError
 from voicepipe.io.samples import to_float
-from voicepipe.io.wav.header import FLOAT, PCM
+from voicepipe.io.wav.header import FLOAT, UNCOMPRESSED
+from voicepipe.stream.g711 import expand
+from voicepipe.types.audio import DecodeReport
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
     import numpy.typing as npt
 
@@ -21,15 +24,20 @@ if TYPE_CHECKING:
     from voicepipe.types.audio import Samples
 
 
+# Samples of all channels that are read in one go. Much more do not fit the cache of a
+# core, and less take more time for the calls.
+_BLOCK_SAMPLES = 1 << 17
+
+
 class PcmDecoder:
     """
-    Gives the samples of an uncompressed WAV file.
+    Gives the samples of an uncompressed file.
 
     A last frame that is not whole is dropped.
 
     Args:
         file: The file; stays the caller's to close.
-        header: Its header.
+        header: Its header, or the one made for samples that have none.
 
     Attributes:
         rate: Frames per second.
@@ -44,22 +52,36 @@ class PcmDecoder:
         """Check the sample format."""
         self._file = file
         self._header = header
-        self._view = _VIEWS.get((header.tag, header.bits))
         self.rate: int = header.rate
         self.channels: int = header.channels
         self.fraction: float = 0.0
-        if self._view is None:
-            kind = "float" if header.tag == FLOAT else "integer"
-            raise UnsupportedAudioError(
-                f"{header.bits}-bit {kind} samples are not supported",
-                source=file.label,
-                got=f"{header.bits}-bit {kind}",
-                wanted="8, 16, 24 or 32-bit integer, 32 or 64-bit float",
-            )
+        self._frames = 0
+        self._cut = header.cut
+        if header.codec is None:
+            raise _unsupported(header, file.label)
+        self._codec: str = header.codec
+
+    @property
+    def report(self) -> DecodeReport:
+        """What the header and the samples read so far have shown."""
+        header = self._header
+        return DecodeReport(
+            container=self._file.container,
+            codec=self._codec,
+            rate=self.rate,
+            channels=self.channels,
+            frames=self._frames,
+            declared_frames=header.declared_frames,
+            truncated=self._cut or header.promises_more,
+            unclosed=header.unclosed,
+            trailing_bytes=header.trailing_bytes,
+        )
 
     def blocks(self) -> Iterator[Samples]:
         """
-        Give the samples, a second at a time; floats as they are, even beyond [-1, 1].
+        Give the samples, 131,072 of all channels at a time; once.
+
+        Floats come as they are, even beyond [-1, 1].
 
         Raises:
             TruncatedAudioError: At the end, if the header announced more.
@@ -67,25 +89,28 @@ class PcmDecoder:
         """
         frame, header = self._header.frame_bytes, self._header
         total = header.data_bytes // frame
+        most = _BLOCK_SAMPLES // self.channels
+        array = _ARRAYS[self._codec]
         self._file.seek(header.data_at)
-        done = 0
-        while done < total:
-            size = min(self.rate, total - done) * frame
-            data = self._file.read(size)
+        while self._frames < total:
+            wanted = min(most, total - self._frames)
+            data = self._file.read(wanted * frame)
             self._file.check()
-            done += len(data) // frame
-            self.fraction = done / total
-            if len(data) < size:  # the file has been cut since its header was read
-                total = done
-            raw = np.frombuffer(data[: len(data) // frame * frame], np.uint8)
-            whole = raw.view(self._view) if self._view else _from_24_bits(raw)
-            yield to_float(whole).reshape(-1, self.channels)
-        if header.cut or done < header.data_bytes // frame:
+            frames = len(data) // frame
+            self._frames += frames
+            self.fraction = self._frames / total
+            if frames:
+                samples = to_float(array(data[: frames * frame]))
+                yield samples.reshape(-1, self.channels)
+            if frames < wanted:  # the file has been cut since its header was read
+                self._cut = True
+                break
+        if self._cut:
             declared = header.declared_bytes
             raise TruncatedAudioError(
                 "the file ends before its last sample",
                 source=self._file.label,
-                decoded_s=done / self.rate,
+                decoded_s=self._frames / self.rate,
                 declared_s=None if declared is None else declared / frame / self.rate,
             )
 
@@ -93,18 +118,40 @@ class PcmDecoder:
         """Do nothing: there is nothing to give back."""
 
 
-def _from_24_bits(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+def _unsupported(header: WavHeader, name: str | None) -> UnsupportedAudioError:
+    kind = {FLOAT: "float"}.get(header.tag, "integer")
+    got = f"{header.bits}-bit {kind}"
+    if header.tag not in UNCOMPRESSED:
+        got = f"the format 0x{header.tag:04X}"
+    return UnsupportedAudioError(
+        f"{got} samples are not supported",
+        source=name,
+        got=got,
+        wanted="8, 16, 24 or 32-bit integer, 32 or 64-bit float, A-law or µ-law",
+    )
+
+
+def _from_24_bits(data: bytes) -> npt.NDArray[np.int32]:
     """Widen to 32 bits, at the upper end."""
-    wide = np.zeros((len(raw) // 3, 4), np.uint8)
-    wide[:, 1:] = raw.reshape(-1, 3)
-    return wide.reshape(-1).view("<i4")
+    # Each sample is read together with the byte before it, which is then made zero:
+    # seven times as fast as copying the bytes to their places.
+    with_byte_before = np.ndarray(
+        (len(data) // 3,), "<i4", buffer=b"\0" + data, strides=(3,)
+    )
+    return with_byte_before & np.int32(-256)
 
 
-_VIEWS = {
-    (PCM, 8): "u1",
-    (PCM, 16): "<i2",
-    (PCM, 24): "",  # no type has 24 bits
-    (PCM, 32): "<i4",
-    (FLOAT, 32): "<f4",
-    (FLOAT, 64): "<f8",
+def _view(kind: str) -> Callable[[bytes], npt.NDArray[Any]]:
+    return lambda data: np.frombuffer(data, kind)
+
+
+_ARRAYS: dict[str, Callable[[bytes], npt.NDArray[Any]]] = {
+    "pcm_u8": _view("u1"),
+    "pcm_s16le": _view("<i2"),
+    "pcm_s24le": _from_24_bits,
+    "pcm_s32le": _view("<i4"),
+    "pcm_f32le": _view("<f4"),
+    "pcm_f64le": _view("<f8"),
+    "pcm_alaw": lambda data: expand(np.frombuffer(data, np.uint8), "alaw"),
+    "pcm_mulaw": lambda data: expand(np.frombuffer(data, np.uint8), "mulaw"),
 }

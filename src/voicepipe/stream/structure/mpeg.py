@@ -12,7 +12,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from voicepipe.stream.mpeg import HEADER_BYTES, id3v2_size
+from voicepipe.stream.mpeg import (
+    CHECKED_BYTES,
+    HEADER_BYTES,
+    has_bad_checksum,
+    id3v2_size,
+)
 from voicepipe.stream.structure.walker import Structure
 
 
@@ -33,7 +38,7 @@ _APE_BYTES = 32  # header or footer of an APEv2 tag
 _APE_IS_HEADER = 0x20000000
 _BEGINNING = re.compile(rb"\xff|ID3|TAG|APETAGEX")
 _XING = frozenset({b"Xing", b"Info"})
-_UNKNOWN_COUNTS = frozenset({0, 0xFFFFFFFF})
+_UNKNOWN_COUNT = 0xFFFFFFFF
 
 
 class MpegStructure(Structure):
@@ -54,6 +59,7 @@ class MpegStructure(Structure):
         self._in_frame = False  # the last element was a frame
         self._passed = 0  # bytes since the last frame or tag that were neither
         self._junk = 0  # of those, the ones that are not zero
+        self._bad_checksums = 0
 
     @property
     def declared_s(self) -> float | None:
@@ -72,34 +78,58 @@ class MpegStructure(Structure):
         if self._declared is not None:
             # Some encoders count the announcing frame itself.
             return self._frames + 1 < self._declared
-        return self._passed + len(self._buffer) > _TRAILING_BYTES
+        return self.trailing_bytes > _TRAILING_BYTES
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is a frame that announces others, and no other."""
+        return self._first is not None and self._frames == 0 and not self.damaged
+
+    @property
+    def bad_checksums(self) -> int:
+        """Frames whose checksum is wrong; some old encoders could not do better."""
+        return self._bad_checksums
+
+    @property
+    def trailing_bytes(self) -> int:
+        """Bytes behind the last frame or tag that are neither."""
+        return self._passed + len(self._buffer)
 
     def _element(self, buffer: bytes, at: int) -> int | None:
-        if at + _APE_BYTES > len(buffer):
+        room = len(buffer) - at
+        frame = self._parse(buffer, at) if room >= HEADER_BYTES else None
+        if room < (min(frame.length, CHECKED_BYTES) if frame else _APE_BYTES):
             return None
-        frame = self._parse(buffer, at)
         if frame is not None and self._passed:
             behind = at + frame.length
             if behind + HEADER_BYTES > len(buffer):
                 return None
             frame = frame if self._goes_on(frame, buffer, behind) else None
         if frame is None:
-            self._in_frame = False
-            return self._tag(buffer, at) or self._search(buffer, at)
+            return self._no_frame(buffer, at) if room >= _APE_BYTES else None
         if self._first is None:
-            if at + frame.length > len(buffer):
+            if room < frame.length:
                 return None
             self._first = frame
-            self._declared = _announced(buffer[at : at + frame.length])
-            if self._declared is not None:
+            announced = _announced(buffer[at : at + frame.length])
+            if announced is not None:
+                self._declared = announced or None
                 return frame.length  # it holds no sound
+        self._count(buffer, at)
+        return frame.length
+
+    def _count(self, buffer: bytes, at: int) -> None:
         self._frames += 1
+        self._bad_checksums += has_bad_checksum(buffer, at)
         self._in_frame = True
         self.last_at: int | None = self._offset
         # Zeros between two recordings that were put together are no damage.
         self.damaged: bool = self.damaged or self._junk > 0
         self._passed = self._junk = 0
-        return frame.length
+
+    def _no_frame(self, buffer: bytes, at: int) -> int:
+        self._in_frame = False
+        return self._tag(buffer, at) or self._search(buffer, at)
 
     def _ends_in_header(self) -> bool:
         """Tell whether the last few bytes, too few to be taken, begin a frame."""
@@ -137,7 +167,7 @@ class MpegStructure(Structure):
 
 
 def _announced(frame: bytes) -> int | None:
-    """Give the number of frames that the first frame announces."""
+    """Give the number of frames that a frame announces, 0 where it is not known."""
     # VBRI stands 32 bytes behind the header; Xing behind the side information, whose
     # length depends on version and mode.
     if frame.startswith(b"VBRI", 36):
@@ -148,4 +178,4 @@ def _announced(frame: bytes) -> int | None:
             return None
         count = frame[at + 8 : at + 12]
     frames = int.from_bytes(count, "big")
-    return None if frames in _UNKNOWN_COUNTS else frames
+    return 0 if frames == _UNKNOWN_COUNT else frames

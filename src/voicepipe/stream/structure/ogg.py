@@ -20,6 +20,10 @@ _MAGIC = b"OggS"
 _HEADER_BYTES = 27
 _FIRST, _LAST = 0x02, 0x04  # bits of the header type flag
 
+# Each byte may begin a page that is not one and be looked at again in the next. After
+# so many the file is damaged, and what is left of it is passed over.
+_MAX_FAILED_BYTES = 1 << 23
+
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -45,6 +49,7 @@ class OggStructure(Structure):
         self._open: set[bytes] = set()  # streams that have not seen their last page
         self._unfinished: set[bytes] = set()  # of those, the ones inside a packet
         self._lost = False  # bytes have gone by that are no page
+        self._failed = 0  # bytes looked at in pages whose checksum is wrong
 
     @property
     def cut(self) -> bool:
@@ -54,26 +59,31 @@ class OggStructure(Structure):
         passed = self._lost or bool(self._buffer)
         return begun or bool(self._unfinished) or (bool(self._open) and passed)
 
+    @property
+    def empty(self) -> bool:
+        """Whether there are pages of headers and no others."""
+        return bool(self._next) and self.last_at is None and not self.damaged
+
     def _element(self, buffer: bytes, at: int) -> int | None:
+        if self._failed > _MAX_FAILED_BYTES:
+            return len(buffer) - at
         if not buffer.startswith(_MAGIC, at):
             return self._search(buffer, at)
-        if at + _HEADER_BYTES > len(buffer):
-            return None
-        body = at + _HEADER_BYTES + buffer[at + 26]
-        if body > len(buffer):
-            return None
+        body = at + _HEADER_BYTES + sum(buffer[at + 26 : at + 27])
         lacing = buffer[at + _HEADER_BYTES : body]
         end = body + sum(lacing)
-        if end > len(buffer):
+        if at + _HEADER_BYTES > len(buffer) or end > len(buffer):
             return None
         page = buffer[at:end]
         crc = int.from_bytes(page[22:26], "little")
-        if crc != checksum(page[:22] + b"\0\0\0\0" + page[26:]):
-            # The length may be what is wrong: look for the next page right behind.
-            self._lost = True
-            return len(_MAGIC)
-        self._page(page, lacing)
-        return end - at
+        if crc == checksum(page[:22] + b"\0\0\0\0" + page[26:]):
+            self._page(page, lacing)
+            return end - at
+        self._lost = True
+        self._failed += len(page)
+        self.damaged = self.damaged or self._failed > _MAX_FAILED_BYTES
+        # The length may be what is wrong: look for the next page right behind.
+        return len(_MAGIC)
 
     def _page(self, page: bytes, lacing: bytes) -> None:
         flags, serial = page[5], page[14:18]
@@ -84,7 +94,9 @@ class OggStructure(Structure):
         if self._lost or self._next.get(serial, number) != number:
             self.damaged = True
         self._lost = False
-        self.last_at: int | None = self._offset
+        # Pages of headers have the position 0 (RFC 7845, section 3; Vorbis I, A.2).
+        if any(page[6:14]):
+            self.last_at: int | None = self._offset
         self._next[serial] = (number + 1) & 0xFFFFFFFF
         self._unfinished.discard(serial)
         if flags & _LAST:

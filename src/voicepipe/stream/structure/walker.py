@@ -48,6 +48,21 @@ class Structure(abc.ABC):
         """Seconds of sound the file says it has, ``None`` where it does not say."""
         return None
 
+    @property
+    def empty(self) -> bool:
+        """Whether all is well and there is no sound, where that is seen."""
+        return False
+
+    @property
+    def bad_checksums(self) -> int:
+        """Elements whose checksum is wrong and that are decoded all the same."""
+        return 0
+
+    @property
+    def trailing_bytes(self) -> int:
+        """Bytes behind the last sound that belong to nothing known, where counted."""
+        return 0
+
     @abc.abstractmethod
     def _element(self, buffer: bytes, at: int) -> int | None:
         """
