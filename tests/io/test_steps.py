@@ -99,3 +99,60 @@ def test_closing_waits_for_a_step_that_is_under_way() -> None:
     thread.join()
 
     assert order == ["worked", "closed"]
+
+
+class Watchman:
+    """Looks after work that waits for an event."""
+
+    def __init__(self, patience_s: float) -> None:
+        self.patience_s = patience_s
+        self.free = threading.Event()
+        self.stops: list[float] = []
+
+    def stop(self) -> None:
+        self.stops.append(time.monotonic())
+        self.free.set()
+
+    def late(self) -> Exception:
+        return TimeoutError(f"more than {self.patience_s} s")
+
+    def work(self) -> Generator[str, None, None]:
+        yield "begun"
+        if not self.free.wait(20):
+            raise AssertionError("nobody stopped it")
+        raise OSError("stopped")
+
+
+async def test_work_that_hangs_is_stopped_when_patience_ends() -> None:
+    guard = Watchman(patience_s=0.2)
+    begin = time.monotonic()
+
+    with pytest.raises(TimeoutError, match=r"more than 0\.2 s"):
+        await Steps(guard.work(), guard).result()
+
+    assert len(guard.stops) == 1
+    assert 0.2 <= time.monotonic() - begin < 10
+
+
+async def test_work_that_hangs_is_stopped_when_it_is_cancelled() -> None:
+    guard = Watchman(patience_s=60.0)
+    begin = time.monotonic()
+
+    with anyio.move_on_after(0.1) as scope:
+        await Steps(guard.work(), guard).result()
+
+    assert scope.cancelled_caught
+    assert len(guard.stops) == 1
+    assert time.monotonic() - begin < 10
+
+
+async def test_patience_is_for_each_step_and_not_for_all() -> None:
+    guard = Watchman(patience_s=0.3)
+
+    def work() -> Generator[int, None, None]:
+        for index in range(10):
+            time.sleep(0.05)
+            yield index
+
+    assert await Steps(work(), guard).result() == 9
+    assert guard.stops == []

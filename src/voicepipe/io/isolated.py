@@ -64,8 +64,8 @@ class Ward:
 
     def __init__(self, helper: Helper, order: Order) -> None:
         """Take the helper over."""
-        self.helper = helper
-        self.limits = order.options.limits
+        self.helper: Helper = helper
+        self.limits: ChildLimits = order.options.limits
         self.label: str | None = None
         if isinstance(order.source, str | os.PathLike):
             self.label = os.fspath(order.source)

@@ -10,6 +10,7 @@ from voicepipe.stream.structure import structure_of
 
 if TYPE_CHECKING:
     from voicepipe.io.source import SourceFile
+    from voicepipe.stream.structure.walker import Structure
 
 
 _READ_BYTES = 1 << 16
@@ -36,7 +37,7 @@ class Follower:
         """Begin at the first byte."""
         self._file = file
         self._followed = 0
-        self.structure = structure_of(file.container)
+        self.structure: Structure | None = structure_of(file.container)
 
     @property
     def damaged(self) -> bool:

@@ -81,7 +81,8 @@ class OggStructure(Structure):
             return end - at
         self._lost = True
         self._failed += len(page)
-        self.damaged = self.damaged or self._failed > _MAX_FAILED_BYTES
+        if self._failed > _MAX_FAILED_BYTES:
+            self.damaged = True
         # The length may be what is wrong: look for the next page right behind.
         return len(_MAGIC)
 
