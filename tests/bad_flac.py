@@ -143,7 +143,7 @@ FLAC = (
     ),
     Case(
         id="50d FLAC bit flip near the end",
-        make=lambda: flipped(0.9),
+        make=lambda: flipped(0.85),
         strict=DAMAGED,
         lenient=gives(declared_frames=FRAMES, **LOST),
     ),

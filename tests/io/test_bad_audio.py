@@ -144,7 +144,9 @@ async def test_one_bit_anywhere_in_flac_costs_what_is_told(share: float) -> None
     assert report.damaged or report.truncated
     assert audio.frames == FRAMES or report.truncated
     wrong = (audio.samples != sound()[: audio.frames]).any(axis=1)
-    assert wrong.sum() <= report.lost_frames
+    # The last block behind damage has no place: no numbered one follows it.
+    unplaced = 4_096 if report.damaged and report.truncated else 0
+    assert wrong.sum() <= report.lost_frames + unplaced
 
 
 # --- a file that names others ---------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from proc_asks import ask
 
 from voicepipe import ChildCrashedError, ChildLimits
-from voicepipe.proc.pool import ChildPool
+from voicepipe.proc.pool import ChildPool, Helper
 
 
 CALLS = "proc_calls"
@@ -94,10 +94,13 @@ async def test_each_loan_has_its_own_processor_time(pool: ChildPool) -> None:
 
 
 async def test_the_calls_of_one_loan_share_its_processor_time(pool: ChildPool) -> None:
+    async def talk(helper: Helper) -> None:
+        for _ in range(10):
+            await ask(helper, "rounds", seconds=0.4)
+
     async with pool.lend() as helper:
-        await ask(helper, "rounds", seconds=0.7)
         with pytest.raises(ChildCrashedError) as caught:
-            await ask(helper, "rounds", seconds=1.5)
+            await talk(helper)
 
     assert caught.value.returncode == -signal.SIGXCPU
 

@@ -178,14 +178,16 @@ def _blocks(
         try:
             for samples in _recut(pieces, frames, conversion.channels):
                 audio = None
-                if samples is not None and held is not None:
+                if held is not None:
                     audio = _audio(held, conversion, start)
                     start += audio.frames
-                held = held if samples is None else samples
+                held = samples
                 yield conversion.fraction, audio
+                del audio
         except (AudioError, OSError) as exc:
             trouble = exc
-        # The last block is held back until the report is final.
+        # A block is held back until more has come: with the last one the report is
+        # final.
         if held is not None:
             yield conversion.fraction, _audio(held, conversion, start)
         if trouble is not None:
@@ -202,7 +204,7 @@ def _audio(samples: Samples, conversion: Conversion, start: int) -> Audio:
 def _recut(
     pieces: Iterator[Samples], frames: int, channels: int
 ) -> Iterator[Samples | None]:
-    """Cut to equal blocks; ``None`` for each piece that does not complete one."""
+    """Cut to equal blocks; ``None`` for each piece of which something is left."""
     # Filled in place: pieces kept until a block is complete would take its room twice.
     block, held = _room(frames, channels), 0
     for piece in pieces:
@@ -216,7 +218,8 @@ def _recut(
             if held == frames:
                 yield block
                 block, held = _room(frames, channels), 0
-        yield None
+        if held:
+            yield None
     if held:
         yield block[:held].copy()
 
