@@ -18,14 +18,15 @@ import tempfile
 import time
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import soundfile
 from audio import (
+    FFMPEG,
+    INSTALLED,
     encode,
     isolated_cases,
     library_cases,
-    many_case,
+    many_cases,
     resample_case,
     standardize_cases,
 )
@@ -56,6 +57,14 @@ def version(name: str) -> str:
         return "(not installed)"
 
 
+def ffmpeg_version(program: str | None) -> str:
+    """Give the version of an ffmpeg program."""
+    if program is None:
+        return "(not installed)"
+    out = subprocess.run([program, "-version"], capture_output=True, check=True)
+    return out.stdout.decode().split()[2]
+
+
 def row(case: Case) -> str:
     """Measure a case, and give its line of the table."""
     result = measure(case)
@@ -67,12 +76,6 @@ def row(case: Case) -> str:
 def report(rows: list[str], memory: str) -> str:
     """Write the page."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    program = subprocess.run(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-version"],
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout.split()[2]
     made = (
         "Made by `nox -s bench`: ours and the peer in turn, the median of "
         f"{PAIRS} pairwise ratios; below 1 is faster than the peer. Compare ratios, "
@@ -81,7 +84,8 @@ def report(rows: list[str], memory: str) -> str:
     machine = (
         f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.machine()}, "
         f"{os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"ffmpeg {program}, {versions}."
+        f"ffmpeg {ffmpeg_version(FFMPEG)} (static build), "
+        f"{ffmpeg_version(INSTALLED)} (the system's), {versions}."
     )
     lines = [
         "# Results",
@@ -134,7 +138,7 @@ def main() -> None:
         folder = Path(name)
         cases = [
             *standardize_cases(folder),
-            many_case(folder),
+            *many_cases(folder),
             *isolated_cases(folder),
             *library_cases(folder),
             resample_case(),

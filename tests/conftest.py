@@ -15,6 +15,8 @@ import anyio.abc
 import pytest
 from stress_report import Page
 
+from voicepipe.io.isolated import stop_helpers
+
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -40,6 +42,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def anyio_backend(request: pytest.FixtureRequest) -> object:
     """Run each asynchronous test on both event loops."""
     return request.param
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_decoder_is_kept() -> Iterator[None]:
+    """Stop the decoders that one file's tests have used: others count processes."""
+    yield
+    stop_helpers()
 
 
 @pytest.fixture(scope="session")

@@ -170,12 +170,14 @@ async def test_what_is_accepted_goes_along(recording: Callable[..., Path]) -> No
 async def killed(number: int, call: Callable[[], Awaitable[object]]) -> None:
     """Kill the helper in the midst of its work."""
 
+    before = {helper.pid: worked_s(helper) for helper in decoders()}
+
     def kill() -> None:
         until = time.monotonic() + 20
         while time.monotonic() < until:
             for helper in decoders():
                 # At work on the long recording, and no more being started.
-                if worked_s(helper) > 1.0:
+                if worked_s(helper) - before.get(helper.pid, 0.0) > 1.0:
                     helper.send_signal(number)
                     return
             time.sleep(0.005)

@@ -9,7 +9,6 @@ files than it is given; what it says is checked.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import shutil
 import signal
@@ -30,6 +29,7 @@ from voicepipe.errors import (
 from voicepipe.io.convert import LocalConversion
 from voicepipe.io.samples import to_valid
 from voicepipe.proc.pool import ChildPool
+from voicepipe.stream.resample import MAX_CHANNELS, MAX_RATE, MIN_RATE
 from voicepipe.types.audio import DecodeReport
 
 
@@ -47,10 +47,20 @@ if TYPE_CHECKING:
 _CHILD = "voicepipe.io.isolated_child"
 
 
-@functools.cache
+_POOLS: dict[tuple[ChildLimits, int], ChildPool] = {}
+
+
 def helpers(limits: ChildLimits, size: int | None = None) -> ChildPool:
     """Give the kept pool of helpers with these limits; as many as there are cores."""
-    return ChildPool(size or os.cpu_count() or 1, limits)
+    size = size or os.cpu_count() or 1
+    # One step, so that two threads do not make two.
+    return _POOLS.setdefault((limits, size), ChildPool(size, limits))
+
+
+def stop_helpers() -> None:
+    """Stop all helpers that wait for work; the next recording gets a new one."""
+    for pool in list(_POOLS.values()):
+        pool.close()
 
 
 class Ward:
@@ -148,6 +158,8 @@ class IsolatedConversion:
         """Have the helper open the source."""
         self._ward = ward
         self._options = order.options
+        self.rate: int
+        self.channels: int
         self._type = np.dtype("<i2" if as_pcm16 else np.float32)
         self._report: DecodeReport | None = None
         self.fraction: float = 0.0
@@ -168,8 +180,7 @@ class IsolatedConversion:
                         "as_pcm16": as_pcm16,
                     },
                 )
-                self.rate: int = int(head["rate"])
-                self.channels: int = int(head["channels"])
+                self.rate, self.channels = _format(head)
         except BaseException:
             self._stack.close()
             raise
@@ -188,7 +199,7 @@ class IsolatedConversion:
         while not done:
             with self._told():
                 value, payload = helper.receive()
-                done = value["done"] is True
+                done = not (isinstance(value, dict) and value.get("done") is False)
                 if not done:
                     helper.send(f"{_CHILD}:step", {})
                 samples = self._understand(value, payload)
@@ -210,7 +221,7 @@ class IsolatedConversion:
             self._report = DecodeReport.from_json(value["report"])
             samples: Any = np.frombuffer(payload, self._type)
             samples = samples.reshape(-1, self.channels)
-        except (LookupError, TypeError, ValueError) as exc:
+        except (ArithmeticError, LookupError, TypeError, ValueError) as exc:
             raise RuntimeError("the reply is none") from exc
         return samples if self._type == np.int16 else to_valid(samples)
 
@@ -254,6 +265,17 @@ class IsolatedConversion:
             raise DecoderCrashedError(
                 "the decoder's process failed", source=ward.label
             ) from exc
+
+
+def _format(head: Any) -> tuple[int, int]:
+    """Read the helper's answer to ``begin``: the rate and the number of channels."""
+    try:
+        rate, channels = int(head["rate"]), int(head["channels"])
+    except (ArithmeticError, LookupError, TypeError, ValueError) as exc:
+        raise RuntimeError("the reply is none") from exc
+    if not (MIN_RATE <= rate <= MAX_RATE and 1 <= channels <= MAX_CHANNELS):
+        raise RuntimeError("the reply is out of range")
+    return rate, channels
 
 
 @contextlib.contextmanager

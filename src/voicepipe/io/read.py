@@ -129,11 +129,14 @@ async def _iterate(
         steps = Steps(_blocks(order, guard, block_s), guard)
         try:
             while items := await steps.step():
-                for fraction, audio in items:
+                while items:
+                    fraction, audio = items.pop(0)
                     if progress is not None:
                         progress(fraction)
                     if audio is not None:
                         yield audio
+                    # The caller has it, and may drop it while the next is made.
+                    del audio
         finally:
             # Without waiting: this may run when the generator is garbage. It only
             # closes a file.
@@ -225,5 +228,5 @@ def _recut(
 
 
 def _room(frames: int, channels: int) -> Samples:
-    """Make room for a block, but not at once for one of a million frames or more."""
-    return np.empty((min(frames, 1 << 20), channels), np.float32)
+    """Make room for a block, but not at once for one of four million frames or more."""
+    return np.empty((min(frames, 1 << 22), channels), np.float32)

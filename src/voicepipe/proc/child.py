@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import select
 import signal
 from typing import IO, TYPE_CHECKING, Any
 
@@ -34,12 +35,13 @@ NICENESS = 5
 """How far helpers step back for their caller's event loop (see nice(2))."""
 
 
-def serve(limits: dict[str, int] | None = None) -> None:
+def serve(limits: dict[str, Any] | None = None) -> None:
     """
     Answer calls on standard input until it ends, which it does with the caller.
 
     Args:
-        limits: The arguments of ``confine``; ``None`` for a helper that is trusted.
+        limits: The arguments of ``confine``, and after how many seconds without a call
+            to end, ``idle_s``; ``None`` for a helper that is trusted, and waits.
     """
     # Ctrl-C in a terminal reaches the whole process group; the caller decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -53,12 +55,22 @@ def serve(limits: dict[str, int] | None = None) -> None:
     os.dup2(null, 0)
     os.dup2(2, 1)
     os.close(null)
+    idle_s = None
     if limits is not None:
+        idle_s = limits.pop("idle_s")
         confine(**limits)
     with contextlib.suppress(EOFError, ConnectionError):
-        while True:
+        while _comes(calls, idle_s):
             call, size = read_text(calls)
             write_message(replies, _answer(call, calls, size))
+
+
+def _comes(calls: IO[bytes], idle_s: float | None) -> bool:
+    """Wait for the next call, or the end; tell whether either has come in time."""
+    # On Windows the line is a pipe, for which there is no such wait.
+    if idle_s is None or os.name != "posix":
+        return True
+    return bool(select.select([calls], [], [], idle_s)[0])
 
 
 def _answer(call: dict[str, Any], calls: IO[bytes], size: int) -> Message:

@@ -27,6 +27,8 @@ class ChildLimits:
             rounded up by less than one (RLIMIT_CPU, which counts whole seconds).
         open_files: Open files (RLIMIT_NOFILE).
         stall_s: Longest time without a sign of life, seconds.
+        idle_s: A helper that has had no work for so long ends by itself, seconds; not
+            on Windows.
 
     Raises:
         ValueError: If a limit is too low.
@@ -38,3 +40,4 @@ class ChildLimits:
     cpu_s: float = attrs.field(default=600.0, validator=attrs.validators.ge(1.0))
     open_files: int = attrs.field(default=64, validator=attrs.validators.ge(32))
     stall_s: float = attrs.field(default=60.0, validator=attrs.validators.gt(0.0))
+    idle_s: float = attrs.field(default=60.0, validator=attrs.validators.gt(0.0))

@@ -130,7 +130,6 @@ class ChildPool:
                 if helper.ended():
                     self._give_back(child)
                 else:
-                    child.kill()
                     with anyio.CancelScope(shield=True):
                         await anyio.to_thread.run_sync(
                             child.reap, limiter=anyio.CapacityLimiter(1)

@@ -253,11 +253,12 @@ def _popen(limits: ChildLimits | None, lines: int) -> subprocess.Popen[bytes]:
     environment = {k: v for k, v in os.environ.items() if k.upper() in _ENVIRONMENT}
     # Helpers work side by side; none of them needs threads of its own.
     environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    confined: dict[str, int] | None = None
+    confined: dict[str, float] | None = None
     if limits is not None:
         confined = {
             "memory_bytes": limits.memory_bytes,
             "open_files": limits.open_files,
+            "idle_s": limits.idle_s,
         }
         # glibc would reserve 64 MiB of address space for each thread.
         environment["MALLOC_ARENA_MAX"] = "2"

@@ -17,6 +17,7 @@ from voicepipe.stream.mpeg import (
     HEADER_BYTES,
     has_bad_checksum,
     id3v2_size,
+    mpeg_frame,
 )
 from voicepipe.stream.structure.walker import Structure
 
@@ -32,6 +33,8 @@ Most bytes behind the last frame that are not missed sound: the longest ADTS fra
 Players leave all kinds of tags there. More, and the file was set aside whole and filled
 in part.
 """
+
+_MAX_LENGTHS = 1_024
 
 _ID3V1_BYTES = 128  # "TAG": id3.org/ID3v1
 _APE_BYTES = 32  # header or footer of an APEv2 tag
@@ -60,6 +63,10 @@ class MpegStructure(Structure):
         self._passed = 0  # bytes since the last frame or tag that were neither
         self._junk = 0  # of those, the ones that are not zero
         self._bad_checksums = 0
+        # Lengths of whole frames without a checksum, by their headers: a file has a
+        # handful of those, and a frame for each 26 ms.
+        self._lengths: dict[bytes, int] = {}
+        self._key_bytes = 4 if parse is mpeg_frame else HEADER_BYTES
 
     @property
     def declared_s(self) -> float | None:
@@ -116,7 +123,21 @@ class MpegStructure(Structure):
                 self._declared = announced or None
                 return frame.length  # it holds no sound
         self._count(buffer, at)
+        if buffer[at + 1] & 1 and len(self._lengths) < _MAX_LENGTHS:
+            self._lengths[buffer[at : at + self._key_bytes]] = frame.length
         return frame.length
+
+    def _run(self, buffer: bytes, at: int) -> int:
+        if self._passed or not self._in_frame:
+            return 0
+        lengths, key_bytes = self._lengths, self._key_bytes
+        begin, last, end = at, at, len(buffer) - CHECKED_BYTES
+        while at <= end and (length := lengths.get(buffer[at : at + key_bytes])):
+            last, at = at, at + length
+            self._frames += 1
+        if at > begin:
+            self.last_at = self._offset + last - begin
+        return at - begin
 
     def _count(self, buffer: bytes, at: int) -> None:
         self._frames += 1

@@ -82,7 +82,7 @@ class OggStructure(Structure):
         self._lost = True
         self._failed += len(page)
         if self._failed > _MAX_FAILED_BYTES:
-            self.damaged = True
+            self.damaged: bool = True
         # The length may be what is wrong: look for the next page right behind.
         return len(_MAGIC)
 

@@ -32,7 +32,10 @@ class Structure(abc.ABC):
             return
         buffer = self._buffer + data[skipped:]
         at = 0
-        while at < len(buffer) and (length := self._element(buffer, at)) is not None:
+        while at < len(buffer):
+            length = self._run(buffer, at) or self._element(buffer, at)
+            if length is None:
+                break
             at += length
             self._offset += length
         self._buffer = buffer[at:]
@@ -61,6 +64,14 @@ class Structure(abc.ABC):
     @property
     def trailing_bytes(self) -> int:
         """Bytes behind the last sound that belong to nothing known, where counted."""
+        return 0
+
+    def _run(self, _buffer: bytes, _at: int) -> int:
+        """
+        Take many elements at once that are like earlier ones; zero where there is none.
+
+        Only a short cut: the same comes of taking each of them with ``_element``.
+        """
         return 0
 
     @abc.abstractmethod
