@@ -213,10 +213,17 @@ def long_file(folder: Path, suffix: str) -> Path:
     return path
 
 
-def encode(path: Path, codec: str, samples: Any, rate: int) -> None:
+def encode(
+    path: Path,
+    codec: str,
+    samples: Any,
+    rate: int,
+    *,
+    options: dict[str, str] | None = None,
+) -> None:
     """Encode samples, shape ``(frames, channels)``."""
     layout = {1: "mono", 2: "stereo"}[samples.shape[1]]
-    with av.open(os.fspath(path), "w") as container:
+    with av.open(os.fspath(path), "w", options=options or {}) as container:
         stream: Any = container.add_stream(codec, rate=rate, layout=layout)
         resampler = av.AudioResampler(
             format=stream.codec_context.format.name, layout=layout, rate=rate

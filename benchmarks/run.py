@@ -68,9 +68,11 @@ def ffmpeg_version(program: str | None) -> str:
 def row(case: Case) -> str:
     """Measure a case, and give its line of the table."""
     result = measure(case)
-    if result is None:
-        return f"| {case.name} | {case.peer_name} | not installed: not measured | | | |"
-    return result.row
+    line = f"| {case.name} | {case.peer_name} | not installed: not measured | | | |"
+    if result is not None:
+        line = result.row
+    print(line, flush=True)
+    return line
 
 
 def report(rows: list[str], memory: str) -> str:
@@ -107,11 +109,12 @@ def report(rows: list[str], memory: str) -> str:
 def peak_of_a_day(folder: Path) -> str:
     """Give the peak memory of standardizing 24 hours of telephone sound, as a line."""
     rate, hour = 8_000, folder / "hour.mp3"
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (3_600 * rate, 1))
-    encode(hour, "libmp3lame", noise.astype(np.float32), rate)
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (3_599 * rate, 1))
+    # Nothing but frames, so that hours can be put together; a day is the limit.
+    plain = {"write_xing": "0", "id3v2_version": "0"}
+    encode(hour, "libmp3lame", noise.astype(np.float32), rate, options=plain)
     day = folder / "day.mp3"
-    # Without the first frame, which tells the length of the hour.
-    day.write_bytes(b"".join([hour.read_bytes()[1_000:]] * 24))
+    day.write_bytes(hour.read_bytes() * 24)
     begin = time.perf_counter()
     peak = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "memory.py", day, folder / "day.wav"],
@@ -145,9 +148,9 @@ def main() -> None:
             transcribe_case(),
             store_case(folder),
         ]
-        chosen = [case for case in cases if arguments.only in case.name]
-        rows = [row(case) for case in chosen]
         memory = peak_of_a_day(folder) if not arguments.only else ""
+        print(memory, flush=True)
+        rows = [row(case) for case in cases if arguments.only in case.name]
         page = report(rows, memory)
     if arguments.only:
         print(page)
