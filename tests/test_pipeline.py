@@ -17,6 +17,7 @@ from voicepipe import (
     AnalysisError,
     Audio,
     Conversation,
+    DecodeOptions,
     DiarizationError,
     EmptyAudioError,
     LeaseLostError,
@@ -28,6 +29,7 @@ from voicepipe import (
     StoreError,
     Transcript,
     TranscriptionError,
+    TruncatedAudioError,
     Word,
     write_wav,
 )
@@ -99,6 +101,35 @@ async def test_a_file_gives_what_its_sound_gives(tmp_path: Path) -> None:
     assert from_file.report.intact
     assert from_file.source == str(path)
     assert from_file.job is None
+
+
+async def test_a_recording_may_be_decoded_in_a_process_of_its_own(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "call.wav"
+    await write_wav(path, call())
+    apart = PipelineOptions(decode=DecodeOptions(isolated=True))
+
+    here = await Pipeline(FakeTranscriber()).run(path)
+    there = await Pipeline(FakeTranscriber(), options=apart).run(path)
+
+    assert there == here
+    assert there.report is not None
+
+
+async def test_what_is_damaged_is_told_with_the_conversation(tmp_path: Path) -> None:
+    path = tmp_path / "call.wav"
+    await write_wav(path, call())
+    path.write_bytes(path.read_bytes()[:-32_000])
+    lenient = PipelineOptions(decode=DecodeOptions(allow_truncated=True))
+
+    with pytest.raises(TruncatedAudioError):
+        await Pipeline(FakeTranscriber()).run(path)
+    found = await Pipeline(FakeTranscriber(), options=lenient).run(path)
+
+    assert found.report is not None
+    assert found.report.truncated
+    assert found.report.frames == round(found.duration * RATE)
 
 
 async def test_other_rates_are_resampled() -> None:

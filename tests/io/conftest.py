@@ -40,3 +40,11 @@ def long_mp3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("long") / "hour.mp3"
     path.write_bytes(encode("mp3-plain", signal(44_100, 2, 60.0), 44_100) * 60)
     return path
+
+
+@pytest.fixture(scope="session")
+def hours_mp3(long_mp3: Path) -> Path:
+    """Give three hours of it, which keep any processor busy for a while."""
+    path = long_mp3.with_name("hours.mp3")
+    path.write_bytes(long_mp3.read_bytes() * 3)
+    return path

@@ -57,6 +57,10 @@ def decoders() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if is_decoder(child)]
 
 
+def pids() -> set[int]:
+    return {helper.pid for helper in decoders()}
+
+
 def is_decoder(process: psutil.Process) -> bool:
     try:
         return "serve" in " ".join(process.cmdline())
@@ -192,23 +196,25 @@ async def killed(number: int, call: Callable[[], Awaitable[object]]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 async def test_a_decoder_that_dies_costs_its_call_and_no_more(
-    long_mp3: Path, recording: Callable[..., Path], tmp_path: Path, number: int
+    hours_mp3: Path, recording: Callable[..., Path], tmp_path: Path, number: int
 ) -> None:
     options = attrs.evolve(ISOLATED, limits=ChildLimits(open_files=33 + number))
     target = tmp_path / "out.wav"
 
     with pytest.raises(DecoderCrashedError) as error:
-        await killed(number, lambda: standardize(long_mp3, target, options=options))
+        await killed(number, lambda: standardize(hours_mp3, target, options=options))
     after = await read_audio(recording("mp3"), options=options)
 
     assert error.value.returncode == -number
     assert error.value.retryable == (number == signal.SIGKILL)
-    assert error.value.source == os.fspath(long_mp3)
+    assert error.value.source == os.fspath(hours_mp3)
     assert list(tmp_path.glob("*.wav")) == list(tmp_path.glob(".*.part")) == []
     assert after.duration == 8.0
 
 
-async def test_a_decoder_that_hangs_is_given_up(long_mp3: Path, tmp_path: Path) -> None:
+async def test_a_decoder_that_hangs_is_given_up(
+    hours_mp3: Path, tmp_path: Path
+) -> None:
     limits = ChildLimits(open_files=40, stall_s=3.0)
     options = attrs.evolve(ISOLATED, limits=limits)
 
@@ -216,45 +222,43 @@ async def test_a_decoder_that_hangs_is_given_up(long_mp3: Path, tmp_path: Path) 
     with pytest.raises(DecoderTimeoutError, match="no sign of life") as error:
         await killed(
             signal.SIGSTOP,
-            lambda: standardize(long_mp3, tmp_path / "o", options=options),
+            lambda: standardize(hours_mp3, tmp_path / "o", options=options),
         )
 
     assert error.value.limit_s == 3.0
     assert isinstance(error.value, TimeoutError)
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 90
     assert list(tmp_path.glob("o*")) == []
 
 
 async def test_a_decoder_that_takes_too_long_is_stopped(
-    tmp_path: Path, long_mp3: Path
+    tmp_path: Path, hours_mp3: Path
 ) -> None:
     limits = ChildLimits(open_files=41, cpu_s=1.0)
     options = attrs.evolve(ISOLATED, limits=limits)
-    day = tmp_path / "day.mp3"
-    day.write_bytes(long_mp3.read_bytes() * 12)
-
     with pytest.raises(DecoderTimeoutError, match="processor time") as error:
-        async for _ in iter_audio(day, options=options):
+        async for _ in iter_audio(hours_mp3, options=options):
             pass
 
     assert error.value.limit_s == 1.0
 
 
 async def test_cancelling_stops_the_decoder_at_once(
-    long_mp3: Path, tmp_path: Path
+    hours_mp3: Path, tmp_path: Path
 ) -> None:
-    limits = ChildLimits(open_files=42)
-    options = attrs.evolve(ISOLATED, limits=limits)
+    options = attrs.evolve(ISOLATED, limits=ChildLimits(open_files=42))
+    others = pids()
     await read_audio(sound_bytes(), options=options)
-    before = {helper.pid for helper in decoders()}
+    used = pids() - others
 
     begin = time.monotonic()
     with anyio.move_on_after(0.3):
-        await standardize(long_mp3, tmp_path / "o.wav", options=options)
+        await standardize(hours_mp3, tmp_path / "o.wav", options=options)
 
-    assert time.monotonic() - begin < 2.0
+    assert time.monotonic() - begin < 10.0
     assert list(tmp_path.glob("*.wav")) == list(tmp_path.glob(".*.part")) == []
-    assert len({helper.pid for helper in decoders()}) == len(before) - 1
+    assert len(used) == 1
+    assert used.isdisjoint(pids())
 
 
 async def test_leaving_a_loop_early_leaves_nothing(long_mp3: Path) -> None:
@@ -273,15 +277,16 @@ async def test_leaving_a_loop_early_leaves_nothing(long_mp3: Path) -> None:
 async def test_helpers_are_kept_for_the_next_call() -> None:
     options = attrs.evolve(ISOLATED, limits=ChildLimits(open_files=50))
     await read_audio(sound_bytes(), options=options)
-    before = {helper.pid for helper in decoders()}
+    before = pids()
 
     for _ in range(3):
         await read_audio(sound_bytes(), options=options)
         with pytest.raises(NotAudioError):
             await read_audio(b"<html>", options=options)
 
+    # Those of other tests may have ended meanwhile.
     assert before
-    assert {helper.pid for helper in decoders()} == before
+    assert pids() <= before
 
 
 def sound_bytes() -> bytes:
