@@ -98,11 +98,12 @@ async def test_short_and_silent_audio_gives_nothing(
 async def test_a_model_that_is_not_there_is_a_typed_error(call: Audio) -> None:
     engine = PocketSphinxTranscriber(model=PocketSphinxModel(acoustic="/nowhere"))
 
-    with pytest.raises(TranscriptionError, match="pocketsphinx failed") as caught:
-        await engine.transcribe(call.cut(0.0, 2.0))
-
-    assert caught.value.model == "pocketsphinx"
-    assert not caught.value.retryable
+    # Both channels fail, and often in the same instant.
+    for _ in range(8):
+        with pytest.raises(TranscriptionError, match="pocketsphinx failed") as caught:
+            await engine.transcribe(call.cut(0.0, 2.0))
+        assert caught.value.model == "pocketsphinx"
+        assert not caught.value.retryable
     engine.close()
 
 
