@@ -198,7 +198,7 @@ async def killed(number: int, call: Callable[[], Awaitable[object]]) -> None:
 async def test_a_decoder_that_dies_costs_its_call_and_no_more(
     hours_mp3: Path, recording: Callable[..., Path], tmp_path: Path, number: int
 ) -> None:
-    options = attrs.evolve(ISOLATED, limits=ChildLimits(open_files=33 + number))
+    options = attrs.evolve(ISOLATED, limits=ChildLimits(open_files=100 + number))
     target = tmp_path / "out.wav"
 
     with pytest.raises(DecoderCrashedError) as error:
