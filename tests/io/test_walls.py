@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import os
-import struct
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 from make_audio import encode, signal
+from open_watch import Watch
 
 from voicepipe.errors import AudioError, UnsupportedAudioError
 from voicepipe.io.decode import open_audio
@@ -37,25 +36,6 @@ PLAYLISTS = {
 }
 
 
-class Watch:
-    """What the kernel says of a file: whether anybody opened it (inotify(7))."""
-
-    IN_ACCESS, IN_OPEN = 0x1, 0x20
-
-    def __init__(self, path: Path) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self.queue: int = libc.inotify_init1(os.O_NONBLOCK)
-        mask = self.IN_ACCESS | self.IN_OPEN
-        assert libc.inotify_add_watch(self.queue, os.fsencode(path), mask) > 0
-
-    def opened(self) -> bool:
-        try:
-            event = os.read(self.queue, 4096)
-        except BlockingIOError:
-            return False
-        return bool(struct.unpack_from("iIII", event))
-
-
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
     """Somebody else's recording, in the same directory."""
@@ -70,7 +50,7 @@ def watch(victim: Path) -> Any:
         pytest.skip("inotify tells who opens a file on Linux only")
     watch = Watch(victim)
     yield watch
-    os.close(watch.queue)
+    watch.close()
 
 
 def bait(directory: Path, text: str, name: str = "call.wav") -> Path:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import pytest
 import soundfile as sf
+from riff_bytes import chunk, ds64, form, riff
 
 from voicepipe.errors import (
     AudioError,
@@ -42,27 +43,6 @@ SOUND = (np.random.default_rng(0).standard_normal(8_000) * 0.2).astype(np.float3
 PCM = (SOUND * 32_768).astype("<i2").tobytes()
 
 
-def chunk(name: bytes, body: bytes, size: int | None = None) -> bytes:
-    return struct.pack("<4sI", name, len(body) if size is None else size) + body
-
-
-def form(
-    *,
-    tag: int = 1,
-    channels: int = 1,
-    rate: int = 8_000,
-    bits: int = 16,
-    align: int | None = None,
-) -> bytes:
-    align = channels * bits // 8 if align is None else align
-    return struct.pack("<HHIIHH", tag, channels, rate, rate * align, align, bits)
-
-
-def riff(*chunks: bytes, magic: bytes = b"RIFF", size: int | None = None) -> bytes:
-    body = b"WAVE" + b"".join(chunks)
-    return struct.pack("<4sI", magic, len(body) if size is None else size) + body
-
-
 def read(data: bytes, *, allow_truncated: bool = False) -> npt.NDArray[np.float32]:
     options = DecodeOptions(allow_truncated=allow_truncated)
     with open_audio(data, options=options) as reader:
@@ -91,10 +71,6 @@ def decoder_at(path: Path) -> Iterator[PcmDecoder]:
 
 FORM = chunk(b"fmt ", form())
 DATA = chunk(b"data", PCM)
-
-
-def ds64(data_bytes: int, riff_bytes: int = 0) -> bytes:
-    return chunk(b"ds64", struct.pack("<QQQI", riff_bytes, data_bytes, 0, 0))
 
 
 WHOLE = {
