@@ -137,15 +137,13 @@ async def test_there_is_at_least_one_worker(workers: int) -> None:
 async def test_a_progress_bar_goes_round_it(
     recording: Callable[..., Path], tmp_path: Path
 ) -> None:
-    from tqdm import tqdm
+    from tqdm.asyncio import tqdm
 
     pairs = pairs_of(recording("wav", 8_000), tmp_path / "out", 3)
     with (tmp_path / "bar").open("w+") as bar:
         async with standardize_many(pairs) as outcomes:
-            shown = tqdm(total=len(pairs), file=bar)
-            async for _ in outcomes:
-                shown.update()
-            shown.close()
+            async for _ in tqdm(outcomes, total=len(pairs), file=bar):
+                pass
         bar.seek(0)
 
         assert "3/3" in bar.read()

@@ -500,7 +500,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         subprocess.run(mount, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this machine does not allow to mount a small disk")
+        pytest.skip("may not mount a small disk: needs root, or unshare -Urm")
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
 

@@ -86,6 +86,7 @@ async def standardize_many(
     Cancellation: takes effect at once; targets that are not complete are as they were.
 
     Example:
+        >>> from tqdm.asyncio import tqdm
         >>> async with standardize_many(pairs, workers=8) as outcomes:  # doctest: +SKIP
         ...     async for outcome in tqdm(outcomes, total=len(pairs)):
         ...         if outcome.error is not None:
