@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -125,11 +126,46 @@ def sync_directory(path: Path) -> None:
     """
     Make a new name, or a rename, last through a power cut, where the platform can.
 
+    Threads that ask for the same directory at the same time share one flush, as long as
+    it begins after all of them have asked.
+
     Raises:
         OSError: If flushing the directory fails.
     """
     if os.name != "posix":
         return
+    key = os.path.abspath(path)  # noqa: PTH100 - links need not be followed
+    with _flushes_lock:
+        flush = _flushes.setdefault(key, _Flush())
+        flush.users += 1
+        needed = flush.begun + 1
+    try:
+        with flush.lock:
+            if flush.done < needed:
+                flush.begun += 1
+                number = flush.begun
+                _flush_directory(path)
+                flush.done = number
+    finally:
+        with _flushes_lock:
+            flush.users -= 1
+            if not flush.users:
+                del _flushes[key]
+
+
+class _Flush:
+    """The flushes of one directory, counted."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = self.begun = self.done = 0
+
+
+_flushes: dict[str, _Flush] = {}
+_flushes_lock = threading.Lock()
+
+
+def _flush_directory(path: Path) -> None:
     try:
         directory = os.open(path, os.O_RDONLY)
         try:

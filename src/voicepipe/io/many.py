@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio
 import attrs
 
 from voicepipe.errors import AudioError
@@ -16,17 +15,14 @@ from voicepipe.io.isolated import helpers
 from voicepipe.io.options import DEFAULTS
 from voicepipe.io.source import AudioSource
 from voicepipe.io.write import standardized
-from voicepipe.tasks import task_group
+from voicepipe.tasks import side_by_side
 from voicepipe.types.audio import WavFile
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
-
-    from anyio.streams.memory import MemoryObjectSendStream
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable
 
     from voicepipe.io.options import DecodeOptions
-    from voicepipe.proc.pool import ChildPool
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +47,8 @@ class Standardized:
 
 @contextlib.asynccontextmanager
 async def standardize_many(
-    pairs: Iterable[tuple[AudioSource, str | os.PathLike[str]]],
+    pairs: Iterable[tuple[AudioSource, str | os.PathLike[str]]]
+    | AsyncIterable[tuple[AudioSource, str | os.PathLike[str]]],
     *,
     workers: int | None = None,
     rate: int = 16_000,
@@ -68,8 +65,8 @@ async def standardize_many(
     stops what is under way.
 
     Args:
-        pairs: What to convert and where to write it, on the event loop: it must not
-            block.
+        pairs: What to convert and where to write it; taken on the event loop, so it
+            must not block.
         workers: Helper processes, each on a core; ``None`` for as many as there are
             cores.
         rate: See ``standardize``.
@@ -99,38 +96,21 @@ async def standardize_many(
         raise ValueError(msg)
     pool = helpers(options.limits, workers)
     form = Order(source=b"", options=options, rate=rate, channels=channels)
-    left = enumerate(pairs)
-    send, receive = anyio.create_memory_object_stream[Standardized]()
-    async with send, receive, task_group() as group:
-        # Twice as many as helpers: half of them bring their files to disk.
-        for _ in range(2 * workers):
-            group.start_soon(_work, left, form, pool, send.clone())
-        send.close()
-        yield receive
-        group.cancel_scope.cancel()
+    form = Order(source=b"", options=options, rate=rate, channels=channels)
 
+    async def convert(
+        index: int, pair: tuple[AudioSource, str | os.PathLike[str]]
+    ) -> Standardized:
+        source, target = pair
+        file = error = None
+        try:
+            file = await standardized(attrs.evolve(form, source=source), target, pool)
+        except (AudioError, OSError) as exc:
+            error = exc
+        return Standardized(
+            index=index, source=source, target=Path(target), file=file, error=error
+        )
 
-async def _work(
-    left: Iterator[tuple[int, tuple[AudioSource, str | os.PathLike[str]]]],
-    form: Order,
-    pool: ChildPool,
-    send: MemoryObjectSendStream[Standardized],
-) -> None:
-    """Convert one recording after the other until there are no more."""
-    async with send:
-        for index, (source, target) in left:
-            file = error = None
-            try:
-                order = attrs.evolve(form, source=source)
-                file = await standardized(order, target, pool)
-            except (AudioError, OSError) as exc:
-                error = exc
-            await send.send(
-                Standardized(
-                    index=index,
-                    source=source,
-                    target=Path(target),
-                    file=file,
-                    error=error,
-                )
-            )
+    # Twice as many as helpers: half of them bring their files to disk.
+    async with side_by_side(pairs, convert, 2 * workers) as outcomes:
+        yield outcomes
