@@ -1,0 +1,242 @@
+"""Requests over guarded connections: the one module over httpx's engine."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import logging
+import re
+from typing import TYPE_CHECKING, Self
+
+import anyio
+import httpcore
+import httpx
+
+from voicepipe.errors import (
+    BadResponseError,
+    BlockedUrlError,
+    FetchError,
+    InvalidUrlError,
+)
+from voicepipe.net.answer import Answer
+from voicepipe.net.connections import Connections
+from voicepipe.net.engine import ENGINE_ERRORS, translated
+from voicepipe.net.guard import GuardedBackend, resolve
+from voicepipe.net.pace import HostPace
+from voicepipe.net.quiet import quiet
+
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Mapping
+
+    from voicepipe.net.engine import HttpLimits
+    from voicepipe.net.guard import Resolve
+    from voicepipe.net.policy import UrlPolicy
+    from voicepipe.net.urls import Url
+
+
+_logger = logging.getLogger(__name__)
+
+# What decides how a message is framed, where it goes, or what comes back; h11 and this
+# module set these.
+_OWN_HEADERS = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "host",
+        "if-range",
+        "range",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
+
+
+class HttpClient:
+    """
+    Asks servers that the policy allows, within limits.
+
+    No proxy, cookie or setting of the environment takes part. Answers are wanted and
+    given as they are: compressed ones are refused, since a kilobyte may unfold to a
+    gigabyte.
+
+    Args:
+        policy: Where requests may lead, each redirect again.
+        limits: What they may take.
+        ssl_context: Whom to trust; ``None`` for the certificates that come with httpx.
+        resolve: Who knows the hosts' addresses.
+    """
+
+    def __init__(
+        self,
+        policy: UrlPolicy,
+        limits: HttpLimits,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        resolve: Resolve = resolve,
+    ) -> None:
+        """Open nothing yet."""
+        self._policy = policy
+        self._limits = limits
+        self._pace = HostPace(limits.connections_per_host, limits.requests_per_second)
+        self._slots = anyio.Semaphore(limits.connections)
+        self._connections = Connections(
+            GuardedBackend(policy, resolve_s=limits.resolve_s, resolve=resolve),
+            ssl_context or _default_ssl_context(),
+            most_idle=limits.connections,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._connections.aclose()
+
+    @contextlib.asynccontextmanager
+    async def get(
+        self,
+        url: Url,
+        headers: Mapping[str, str],
+        conditions: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Answer]:
+        """
+        Ask for a URL, and for what it redirects to.
+
+        Args:
+            url: What to ask for. Its user and password are sent as the headers are.
+            headers: Sent to this URL's origin only, and not again once a redirect has
+                left it: they may be credentials.
+            conditions: ``Range`` and ``If-Range``, sent along every redirect.
+
+        Yields:
+            The answer that is no redirect, its body still to come.
+
+        Raises:
+            BlockedUrlError: If it leads to where it may not.
+            ConnectionFailedError: If there is no connection, or it breaks.
+            FetchTimeoutError: If a limit of time is passed.
+            BadResponseError: If the answer contradicts itself, or there are too many
+                redirects.
+            ValueError: If a header cannot be sent.
+        """
+        own = checked_headers(headers)
+        if url.authorization is not None:
+            own.setdefault("authorization", url.authorization)
+        for _ in range(self._limits.max_redirects + 1):
+            async with self._ask(url, {**own, **(conditions or {})}) as answer:
+                location = answer.location
+                if location is None:
+                    yield answer
+                    return
+                await answer.drain()
+            target = _redirected(url, location)
+            own = own if target.origin == url.origin else {}
+            url = target
+        msg = f"more than {self._limits.max_redirects} redirects"
+        raise BadResponseError(msg, url=str(url))
+
+    @contextlib.asynccontextmanager
+    async def _ask(self, url: Url, headers: Mapping[str, str]) -> AsyncIterator[Answer]:
+        self._policy.check(url)
+        async with (
+            self._pace.slot(url.host),
+            self._slots,
+            self._connections.borrow(url) as connection,
+        ):
+            response = await self._send(connection, url, headers)
+            try:
+                _logger.debug("GET %s: %d", url, response.status)
+                yield Answer(response, url, self._limits)
+            finally:
+                with anyio.CancelScope(shield=True), quiet():
+                    await response.aclose()
+
+    async def _send(
+        self,
+        connection: httpcore.AsyncHTTPConnection,
+        url: Url,
+        headers: Mapping[str, str],
+    ) -> httpcore.Response:
+        fields = {
+            "host": url.authority,
+            "user-agent": _user_agent(),
+            "accept": "*/*",
+            "accept-encoding": "identity",
+        } | dict(headers)
+        timeout = {
+            "connect": self._limits.connect_s,
+            "read": self._limits.read_s,
+            "write": self._limits.read_s,
+        }
+        request = httpcore.Request(
+            b"GET",
+            httpcore.URL(
+                scheme=url.scheme.encode("ascii"),
+                host=url.host.encode("ascii"),
+                port=url.port,
+                target=url.target,
+            ),
+            headers=[(k.encode("ascii"), v.encode("ascii")) for k, v in fields.items()],
+            extensions={"timeout": timeout},
+        )
+        try:
+            with quiet():
+                return await connection.handle_async_request(request)
+        except (*ENGINE_ERRORS, FetchError) as exc:
+            error = translated(exc, url, self._limits)
+        raise error
+
+
+def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """
+    Give headers that can be sent, names in lower case.
+
+    Raises:
+        ValueError: If a name or value cannot be sent, or is not the caller's to set.
+            The message does not hold values.
+    """
+    checked: dict[str, str] = {}
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            msg = (
+                f"the header {name!r} cannot be sent: ASCII only, no control character"
+            )
+            raise ValueError(msg)
+        if name.lower() in _OWN_HEADERS:
+            msg = f"the header {name!r} is not the caller's to set"
+            raise ValueError(msg)
+        checked[name.lower()] = value
+    return checked
+
+
+def _redirected(url: Url, location: str) -> Url:
+    try:
+        target = url.join(location)
+    except InvalidUrlError as exc:
+        msg = f"it redirects to {exc}"
+        raise BlockedUrlError(msg, url=str(url), host=url.host) from None
+    if url.scheme == "https" and target.scheme == "http":
+        msg = "it redirects from https to http"
+        raise BlockedUrlError(msg, url=str(url), host=target.host)
+    return target
+
+
+@functools.cache
+def _default_ssl_context() -> ssl.SSLContext:
+    # The same certificates for all clients; reading them takes 20 ms.
+    return httpx.create_ssl_context(trust_env=False)
+
+
+@functools.cache
+def _user_agent() -> str:
+    return f"voicepipe/{importlib.metadata.version('voicepipe')}"
