@@ -13,6 +13,7 @@ Every error that voicepipe raises on purpose, on one page.
     │   ├── DamagedAudioError                  breaks in the middle
     │   ├── DecoderCrashedError                it took the decoder's process down
     │   └── DecoderTimeoutError (also TimeoutError)  it kept the decoder for too long
+    ├── SettingsError (also ValueError)        a setting of a server is wrong
     ├── FetchError                             something about a URL
     │   ├── InvalidUrlError (also ValueError)  no URL that can be fetched
     │   ├── BlockedUrlError                    leads to where it may not
@@ -59,6 +60,7 @@ from voicepipe.errors.base import (
     ChildCrashedError,
     DiskFullError,
     MissingExtraError,
+    SettingsError,
     VoicepipeError,
 )
 from voicepipe.errors.engines import (
@@ -118,6 +120,7 @@ __all__ = [
     "MissingExtraError",
     "NoRecordingError",
     "NotAudioError",
+    "SettingsError",
     "StoreError",
     "TooLargeError",
     "TranscriptionError",

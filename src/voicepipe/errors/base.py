@@ -63,3 +63,23 @@ class ChildCrashedError(VoicepipeError):
         """Keep the exit status."""
         super().__init__(message)
         self.returncode: int | None = returncode
+
+
+class SettingsError(VoicepipeError, ValueError):
+    """
+    A setting is wrong, or two do not go together; the message names the variable.
+
+    Attributes:
+        variable: The variable's name.
+        wanted: What it must be, beginning with "must".
+    """
+
+    def __init__(self, variable: str, wanted: str = "must be set") -> None:
+        """Say what the variable must be."""
+        super().__init__(f"{variable} {wanted}")
+        self.variable: str = variable
+        self.wanted: str = wanted
+
+    def __reduce__(self) -> tuple[type[SettingsError], tuple[str, str]]:
+        """Pickle by the parts: the message is derived from them."""
+        return (type(self), (self.variable, self.wanted))
