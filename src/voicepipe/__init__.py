@@ -21,29 +21,58 @@ if TYPE_CHECKING:
     from voicepipe.errors import (
         AnalysisError,
         AudioError,
+        BadResponseError,
+        BatchError,
+        BlockedUrlError,
+        CallError,
+        CallNotFoundError,
         ChildCrashedError,
+        ConnectionFailedError,
         DamagedAudioError,
         DecoderCrashedError,
         DecoderTimeoutError,
         DiarizationError,
         DiskFullError,
         EmptyAudioError,
+        FetchError,
+        FetchTimeoutError,
+        HttpStatusError,
+        InvalidIdError,
+        InvalidUrlError,
         JobError,
         JobNotFoundError,
         JobStateError,
         LeaseLostError,
         MissingExtraError,
+        NoRecordingError,
         NotAudioError,
+        SettingsError,
         StoreError,
+        TooLargeError,
         TranscriptionError,
         TruncatedAudioError,
         UnsupportedAudioError,
         VoicepipeError,
     )
+    from voicepipe.io.batch.bar import batch_progress_bar
+    from voicepipe.io.batch.run import run_batch
+    from voicepipe.io.batch.values import BatchOptions, BatchProgress, BatchSummary
+    from voicepipe.io.download.bar import download_progress_bar
+    from voicepipe.io.download.downloader import Downloader
+    from voicepipe.io.download.values import (
+        Download,
+        DownloadOptions,
+        DownloadOutcome,
+        DownloadProgress,
+        DownloadRequest,
+    )
+    from voicepipe.io.fetch import fetch_wav, fetch_wavs
     from voicepipe.io.many import Standardized, standardize_many
     from voicepipe.io.options import DecodeOptions, RawEncoding, RawFormat
     from voicepipe.io.read import iter_audio, read_audio
+    from voicepipe.io.recordings import FetchedWav, FetchOutcome, Recording
     from voicepipe.io.source import AudioSource
+    from voicepipe.io.telephony import CallInfo, TelephonyClient, call_info_from_json
     from voicepipe.io.wav.recover import Recovery, recover
     from voicepipe.io.wav.writer import WavWriter
     from voicepipe.io.write import standardize, write_wav
@@ -97,9 +126,19 @@ __all__ = [
     "Audio",
     "AudioError",
     "AudioSource",
+    "BadResponseError",
+    "BatchError",
+    "BatchOptions",
+    "BatchProgress",
+    "BatchSummary",
+    "BlockedUrlError",
+    "CallError",
+    "CallInfo",
+    "CallNotFoundError",
     "ChannelDiarizer",
     "ChildCrashedError",
     "ChildLimits",
+    "ConnectionFailedError",
     "Conversation",
     "DamagedAudioError",
     "DecodeOptions",
@@ -109,15 +148,28 @@ __all__ = [
     "DiarizationError",
     "Diarizer",
     "DiskFullError",
+    "Download",
+    "DownloadOptions",
+    "DownloadOutcome",
+    "DownloadProgress",
+    "DownloadRequest",
+    "Downloader",
     "DualMono",
     "EmptyAudioError",
     "EnergyVad",
     "ExtractiveAnalyzer",
+    "FetchError",
+    "FetchOutcome",
+    "FetchTimeoutError",
+    "FetchedWav",
     "G711Decoder",
     "G711Encoder",
     "G711Law",
+    "HttpStatusError",
     "Hypothesis",
     "Interruption",
+    "InvalidIdError",
+    "InvalidUrlError",
     "Job",
     "JobError",
     "JobNotFoundError",
@@ -126,6 +178,7 @@ __all__ = [
     "JobStore",
     "LeaseLostError",
     "MissingExtraError",
+    "NoRecordingError",
     "NonTalk",
     "NotAudioError",
     "Pipeline",
@@ -136,10 +189,12 @@ __all__ = [
     "Progress",
     "RawEncoding",
     "RawFormat",
+    "Recording",
     "Recovery",
     "Resampler",
     "Samples",
     "Segment",
+    "SettingsError",
     "SilenceCutter",
     "SpeakerMetrics",
     "SpeechSpan",
@@ -150,6 +205,8 @@ __all__ = [
     "StoreError",
     "StreamingTranscriber",
     "TalkMetrics",
+    "TelephonyClient",
+    "TooLargeError",
     "Transcriber",
     "Transcript",
     "TranscriptionError",
@@ -162,10 +219,16 @@ __all__ = [
     "WavWriter",
     "Word",
     "assign_speakers",
+    "batch_progress_bar",
+    "call_info_from_json",
+    "download_progress_bar",
+    "fetch_wav",
+    "fetch_wavs",
     "iter_audio",
     "progress_bars",
     "read_audio",
     "recover",
+    "run_batch",
     "standardize",
     "standardize_many",
     "talk_metrics",
@@ -174,118 +237,64 @@ __all__ = [
 ]
 
 # Where each name lives. The tests hold this, the imports above and __all__ together.
-_HOMES: dict[str, tuple[str, ...]] = {
-    "analysis.conversation": ("CONVERSATION_TYPES",),
-    "analysis.extractive": ("ExtractiveAnalyzer",),
-    "analysis.metrics": ("talk_metrics",),
-    "asr.diarize": (
-        "ChannelDiarizer",
-        "assign_speakers",
-    ),
-    "asr.sphinx": (
-        "PocketSphinxModel",
-        "PocketSphinxTranscriber",
-    ),
-    "errors": (
-        "AnalysisError",
-        "AudioError",
-        "ChildCrashedError",
-        "DamagedAudioError",
-        "DecoderCrashedError",
-        "DecoderTimeoutError",
-        "DiarizationError",
-        "DiskFullError",
-        "EmptyAudioError",
-        "JobError",
-        "JobNotFoundError",
-        "JobStateError",
-        "LeaseLostError",
-        "MissingExtraError",
-        "NotAudioError",
-        "StoreError",
-        "TranscriptionError",
-        "TruncatedAudioError",
-        "UnsupportedAudioError",
-        "VoicepipeError",
-    ),
-    "io.many": (
-        "Standardized",
-        "standardize_many",
-    ),
-    "io.options": (
-        "DecodeOptions",
-        "RawEncoding",
-        "RawFormat",
-    ),
-    "io.read": (
-        "iter_audio",
-        "read_audio",
-    ),
-    "io.source": ("AudioSource",),
-    "io.wav.recover": (
-        "Recovery",
-        "recover",
-    ),
-    "io.wav.writer": ("WavWriter",),
-    "io.write": (
-        "standardize",
-        "write_wav",
-    ),
-    "jobs.store": ("SqlJobStore",),
-    "pipeline": (
-        "Pipeline",
-        "PipelineOptions",
-    ),
-    "proc.limits": ("ChildLimits",),
-    "progress": ("progress_bars",),
-    "protocols": (
-        "Analyzer",
-        "Diarizer",
-        "JobStore",
-        "Stage",
-        "StreamingTranscriber",
-        "Transcriber",
-    ),
-    "stream.channels": ("DualMono",),
-    "stream.g711": (
-        "G711Decoder",
-        "G711Encoder",
-        "G711Law",
-    ),
-    "stream.resample": ("Resampler",),
-    "stream.vad": (
-        "EnergyVad",
-        "SpeechSpan",
-        "VadOptions",
-    ),
-    "stream.windows": ("SilenceCutter",),
-    "types": (
-        "Analysis",
-        "Audio",
-        "Conversation",
-        "DecodeReport",
-        "Hypothesis",
-        "Interruption",
-        "Job",
-        "JobStatus",
-        "NonTalk",
-        "Point",
-        "Progress",
-        "Samples",
-        "Segment",
-        "SpeakerMetrics",
-        "StageName",
-        "TalkMetrics",
-        "Transcript",
-        "Turn",
-        "WavFile",
-        "Word",
-    ),
-    "types.transcript": ("turns_to_rttm",),
+_HOMES = {
+    "analysis.conversation": "CONVERSATION_TYPES",
+    "analysis.extractive": "ExtractiveAnalyzer",
+    "analysis.metrics": "talk_metrics",
+    "asr.diarize": "ChannelDiarizer assign_speakers",
+    "asr.sphinx": "PocketSphinxModel PocketSphinxTranscriber",
+    "errors": """
+        AnalysisError AudioError BadResponseError BatchError BlockedUrlError
+        CallError CallNotFoundError ChildCrashedError ConnectionFailedError
+        DamagedAudioError DecoderCrashedError DecoderTimeoutError DiarizationError
+        DiskFullError EmptyAudioError FetchError FetchTimeoutError HttpStatusError
+        InvalidIdError InvalidUrlError JobError JobNotFoundError JobStateError
+        LeaseLostError MissingExtraError NoRecordingError NotAudioError StoreError
+        TooLargeError TranscriptionError TruncatedAudioError UnsupportedAudioError
+        VoicepipeError
+        SettingsError
+    """,
+    "io.batch.bar": "batch_progress_bar",
+    "io.batch.run": "run_batch",
+    "io.batch.values": "BatchOptions BatchProgress BatchSummary",
+    "io.download.bar": "download_progress_bar",
+    "io.download.downloader": "Downloader",
+    "io.download.values": """
+        Download DownloadOptions DownloadOutcome DownloadProgress DownloadRequest
+    """,
+    "io.fetch": "fetch_wav fetch_wavs",
+    "io.many": "Standardized standardize_many",
+    "io.options": "DecodeOptions RawEncoding RawFormat",
+    "io.read": "iter_audio read_audio",
+    "io.recordings": "FetchOutcome FetchedWav Recording",
+    "io.source": "AudioSource",
+    "io.telephony": "CallInfo TelephonyClient call_info_from_json",
+    "io.wav.recover": "Recovery recover",
+    "io.wav.writer": "WavWriter",
+    "io.write": "standardize write_wav",
+    "jobs.store": "SqlJobStore",
+    "pipeline": "Pipeline PipelineOptions",
+    "proc.limits": "ChildLimits",
+    "progress": "progress_bars",
+    "protocols": "Analyzer Diarizer JobStore Stage StreamingTranscriber Transcriber",
+    "stream.channels": "DualMono",
+    "stream.g711": "G711Decoder G711Encoder G711Law",
+    "stream.resample": "Resampler",
+    "stream.vad": "EnergyVad SpeechSpan VadOptions",
+    "stream.windows": "SilenceCutter",
+    "types": """
+        Analysis Audio Conversation DecodeReport Hypothesis Interruption Job
+        JobStatus NonTalk Point Progress Samples Segment SpeakerMetrics StageName
+        TalkMetrics Transcript Turn WavFile Word
+    """,
+    "types.transcript": "turns_to_rttm",
 }
+"""Which names live in which module."""
 
 _MODULES = {
-    name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names
+    name: f"{__name__}.{home}"
+    for home, names in _HOMES.items()
+    for name in names.split()
 }
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

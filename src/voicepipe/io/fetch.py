@@ -94,7 +94,7 @@ async def fetch_wavs(
     Args:
         downloader: Who downloads, as many at a time as its options say.
         recordings: What to fetch, taken on the event loop: it must not block. Two with
-            the same name at the same time are an error of the second one.
+            the same file name are fetched one after the other, and one of them stays.
         directory: Where to write; it must exist.
         workers: Helper processes, each on a core; ``None`` for as many as there are
             cores.
@@ -155,7 +155,8 @@ async def _fetched(
             # The unfinished file's name says nothing to anybody.
             exc.source = download.url
             raise
-    size, sha256 = await anyio.to_thread.run_sync(_facts, target)
+        # Before another recording of that name may replace it.
+        size, sha256 = await anyio.to_thread.run_sync(_facts, target)
     return FetchedWav(
         recording=recording, source=download, file=file, size=size, sha256=sha256
     )
