@@ -39,7 +39,7 @@ def tests(session: nox.Session) -> None:
 def tests_other(session: nox.Session) -> None:
     """Run a fast part of the tests on the other supported versions."""
     session.install("-e", ".[all]", *groups("tests"))
-    fast = ["types", "stream", "io", "analysis", "jobs"]
+    fast = ["types", "stream", "net", "io", "analysis", "jobs"]
     slow = ["bad_audio", "bombs", "wav_fuzz"]
     session.run(
         "pytest",
@@ -75,6 +75,9 @@ def types(session: nox.Session) -> None:
     """Check types with mypy and pyright; every public name must be fully typed."""
     session.install("-e", ".[all]", *groups("types"))
     session.run("mypy")
+    for app in sorted({path.parent for path in Path("examples").glob("*/main.py")}):
+        path = os.pathsep.join(["src", os.fspath(app)])
+        session.run("mypy", *map(os.fspath, app.glob("*.py")), env={"MYPYPATH": path})
     session.run("pyright")
     session.run("pyright", "--verifytypes", "voicepipe", "--ignoreexternal")
 
