@@ -220,11 +220,14 @@ def encode(
     rate: int,
     *,
     options: dict[str, str] | None = None,
+    bitrate: int | None = None,
 ) -> None:
     """Encode samples, shape ``(frames, channels)``."""
     layout = {1: "mono", 2: "stereo"}[samples.shape[1]]
     with av.open(os.fspath(path), "w", options=options or {}) as container:
         stream: Any = container.add_stream(codec, rate=rate, layout=layout)
+        if bitrate is not None:
+            stream.bit_rate = bitrate
         resampler = av.AudioResampler(
             format=stream.codec_context.format.name, layout=layout, rate=rate
         )

@@ -9,9 +9,11 @@ table is printed and written to ``RESULTS.md`` beside this file.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,14 +33,18 @@ from audio import (
     standardize_cases,
 )
 from case import PAIRS, Case, measure
+from downloads import clean, download_cases, make_files, web_server
 from engines import store_case, transcribe_case
 
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
+    "aiohttp",
     "anyio",
     "av",
+    "httpcore",
     "imageio-ffmpeg",
+    "img2dataset",
     "librosa",
     "numpy",
     "pocketsphinx",
@@ -48,6 +54,8 @@ PACKAGES = (
     "SQLAlchemy",
 )
 
+PROGRAMS = ("aria2c", "curl", "nginx")
+
 
 def version(name: str) -> str:
     """Give the version of a package, or that there is none."""
@@ -55,6 +63,17 @@ def version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "(not installed)"
+
+
+def program_version(name: str) -> str:
+    """Give the version of a program, or that there is none."""
+    program = shutil.which(name)
+    if program is None:
+        return f"{name} (not installed)"
+    # nginx knows -v only, and says it as an error.
+    flag = "-v" if name == "nginx" else "--version"
+    told = subprocess.run([program, flag], capture_output=True, check=False, text=True)
+    return (told.stdout or told.stderr).splitlines()[0]
 
 
 def ffmpeg_version(program: str | None) -> str:
@@ -87,7 +106,8 @@ def report(rows: list[str], memory: str) -> str:
         f"{time.strftime('%Y-%m-%d')}, {platform.system()} {platform.machine()}, "
         f"{os.cpu_count()} cores, Python {platform.python_version()}, "
         f"ffmpeg {ffmpeg_version(FFMPEG)} (static build), "
-        f"{ffmpeg_version(INSTALLED)} (the system's), {versions}."
+        f"{ffmpeg_version(INSTALLED)} (the system's), "
+        f"{', '.join(map(program_version, PROGRAMS))}, {versions}."
     )
     lines = [
         "# Results",
@@ -137,9 +157,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "RESULTS.md")
     parser.add_argument("--only", default="", help="part of a name; writes no page")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
+        folder.chmod(0o755)  # the server works as nobody
+        stack.callback(clean)
+        make_files(folder / "web" / "data")
+        host = stack.enter_context(web_server(folder / "web"))
         cases = [
+            *download_cases(folder, host),
             *standardize_cases(folder),
             *many_cases(folder),
             *isolated_cases(folder),
