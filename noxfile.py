@@ -40,7 +40,8 @@ def tests_other(session: nox.Session) -> None:
     """Run a fast part of the tests on the other supported versions."""
     session.install("-e", ".[all]", *groups("tests"))
     fast = ["types", "stream", "net", "io", "analysis", "jobs"]
-    slow = ["bad_audio", "bombs", "wav_fuzz"]
+    slow = ["bad_audio", "bombs", "wav_fuzz", "telephony"]
+    slow += ["batch_killed", "batch_law", "batch_memory", "batch_run", "fetch_many"]
     session.run(
         "pytest",
         "-m",

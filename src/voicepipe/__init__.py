@@ -56,7 +56,12 @@ if TYPE_CHECKING:
     )
     from voicepipe.io.batch.bar import batch_progress_bar
     from voicepipe.io.batch.run import run_batch
-    from voicepipe.io.batch.values import BatchOptions, BatchProgress, BatchSummary
+    from voicepipe.io.batch.values import (
+        BatchOptions,
+        BatchProgress,
+        BatchSummary,
+        ListFormat,
+    )
     from voicepipe.io.download.bar import download_progress_bar
     from voicepipe.io.download.downloader import Downloader
     from voicepipe.io.download.values import (
@@ -177,6 +182,7 @@ __all__ = [
     "JobStatus",
     "JobStore",
     "LeaseLostError",
+    "ListFormat",
     "MissingExtraError",
     "NoRecordingError",
     "NonTalk",
@@ -256,7 +262,7 @@ _HOMES = {
     """,
     "io.batch.bar": "batch_progress_bar",
     "io.batch.run": "run_batch",
-    "io.batch.values": "BatchOptions BatchProgress BatchSummary",
+    "io.batch.values": "BatchOptions BatchProgress BatchSummary ListFormat",
     "io.download.bar": "download_progress_bar",
     "io.download.downloader": "Downloader",
     "io.download.values": """

@@ -96,7 +96,6 @@ async def standardize_many(
         raise ValueError(msg)
     pool = helpers(options.limits, workers)
     form = Order(source=b"", options=options, rate=rate, channels=channels)
-    form = Order(source=b"", options=options, rate=rate, channels=channels)
 
     async def convert(
         index: int, pair: tuple[AudioSource, str | os.PathLike[str]]

@@ -28,7 +28,8 @@ def check_id(value: object, *, what: str = "conversation_id") -> str:
 
     Args:
         value: 1 to 128 letters, digits, ``-`` and ``_`` of ASCII, beginning with a
-            letter or a digit. Nothing is replaced or cut: two ids never share a file.
+            letter or a digit. Nothing is replaced or cut: two ids never share a file,
+            with one and the same label.
         what: What to call it in the error.
 
     Raises:
@@ -78,6 +79,7 @@ class Recording:
 
     Raises:
         InvalidIdError: If the id or the label cannot be part of a file's name.
+        ValueError: If the channel is less than 0.
     """
 
     conversation_id: str = attrs.field(validator=lambda _, __, v: check_id(v))
@@ -85,7 +87,12 @@ class Recording:
     speaker_label: str = attrs.field(
         default="speaker", validator=lambda _, __, v: check_label(v)
     )
-    channel: int | None = None
+    channel: int | None = attrs.field(
+        default=None,
+        validator=attrs.validators.optional(
+            [attrs.validators.instance_of(int), attrs.validators.ge(0)]
+        ),
+    )
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
     @property

@@ -6,7 +6,7 @@ import contextlib
 import re
 import select
 import socket
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import anyio
 import httpcore
@@ -74,7 +74,8 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         self._policy = policy
         self._resolve_s = resolve_s
         self._resolve = resolve
-        self._backend = httpcore.AnyIOBackend()
+        # httpcore has a class of this name for systems without anyio as well.
+        self._backend = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
     async def connect_tcp(  # noqa: PLR0917 - httpcore's own
         self,

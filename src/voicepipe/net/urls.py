@@ -45,7 +45,7 @@ class Url:
     scheme: str
     host: str
     port: int
-    _url: httpx.URL = attrs.field(repr=False)
+    _url: httpx.URL = attrs.field(alias="url", repr=False)
 
     @property
     def origin(self) -> Origin:

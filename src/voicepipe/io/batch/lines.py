@@ -46,7 +46,7 @@ class Lines:
         self._text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
         self._path = path
         self._left = MAX_ROW
-        self.number = 0
+        self.number: int = 0
 
     def begin_row(self) -> None:
         """Begin to count anew."""

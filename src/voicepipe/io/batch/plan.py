@@ -63,7 +63,7 @@ class Plan:
         options: BatchOptions,
     ) -> None:
         """Read nothing yet."""
-        self.tally = Tally()
+        self.tally: Tally = Tally()
         self._listing = listing
         self._ledger = ledger
         self._entries = entries
