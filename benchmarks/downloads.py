@@ -151,7 +151,7 @@ def small_cases(kind: str, place: Path, host: str | None) -> list[Case]:
             else lambda: by_img2dataset(urls, emptied(place)),
         ),
         (
-            "`aiohttp`, 8 connections, SHA-256 and fsync in threads",
+            "`aiohttp`, 8 connections, SHA-256; fsync, rename, fsync in threads",
             None
             if host is None or installed("aiohttp") is None
             else lambda: by_aiohttp(urls, emptied(place)),
@@ -224,6 +224,9 @@ def by_aiohttp(urls: Sequence[str], place: Path) -> None:
         os.fsync(file)
         os.close(file)
         part.rename(part.with_suffix(""))
+        folder = os.open(place, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
 
     async def fetch() -> None:
         left = iter(urls)

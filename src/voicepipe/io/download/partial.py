@@ -118,14 +118,14 @@ class Partial:
             self._seen = self._read_state() or self._seen
             return False
         try:
-            mine = os.path.samestat(self.path.lstat(), os.fstat(self._file))
+            found = self.path.lstat()
         except FileNotFoundError:
-            mine = False
-        if not mine:
+            found = None
+        if found is None or not os.path.samestat(found, os.fstat(self._file)):
             self.is_stale = True
             return False
         self._is_mine = True
-        self._restore()
+        self._restore(found.st_size)
         return True
 
     def finished_by_other(self) -> tuple[Remote, int, str] | None:
@@ -155,8 +155,7 @@ class Partial:
                 return state
         return None
 
-    def _restore(self) -> None:
-        size = os.fstat(self._file).st_size
+    def _restore(self, size: int) -> None:
         if not size:
             # Only who was killed before the first byte has left one.
             self._state_path.unlink(missing_ok=True)
