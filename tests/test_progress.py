@@ -7,6 +7,8 @@ import time
 import pytest
 
 from voicepipe import Progress, progress_bars
+from voicepipe.io.download.bar import download_progress_bar
+from voicepipe.io.download.values import DownloadProgress
 from voicepipe.progress import StageClock
 
 
@@ -60,3 +62,78 @@ def test_bars_show_each_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "call.wav decode" in text
     assert "100%" in text
     assert " 25%" in text
+
+
+def screen_of(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    return screen
+
+
+def come(received: int, size: int | None) -> DownloadProgress:
+    return DownloadProgress(url="https://x/a", received=received, size=size)
+
+
+def last_line(screen: io.StringIO) -> str:
+    return screen.getvalue().rstrip("\n").split("\r")[-1]
+
+
+def test_a_bar_shows_how_much_of_a_download_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = screen_of(monkeypatch)
+    with download_progress_bar(description="call.mp3") as show:
+        show(come(1 << 20, 4 << 20))
+        time.sleep(0.11)
+        show(come(2 << 20, 4 << 20))
+        shown = last_line(screen)
+        show(come(4 << 20, 4 << 20))
+
+    assert shown.startswith("call.mp3:")
+    assert " 50%" in shown
+    assert "2.00M/4.00M" in shown
+    assert "B/s" in shown
+    # The last step comes too soon after the one before to be drawn by itself.
+    assert "100%" in last_line(screen)
+    assert "4.00M/4.00M" in last_line(screen)
+
+
+def test_a_bar_goes_back_where_a_download_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = screen_of(monkeypatch)
+    with download_progress_bar() as show:
+        show(come(3_072, 4_096))
+        show(come(1_024, 2_048))
+
+    assert last_line(screen).startswith(" 50%")
+    assert "1.00k/2.00k" in last_line(screen)
+
+
+def test_a_bar_of_a_download_without_a_size_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = screen_of(monkeypatch)
+    with download_progress_bar(description="a") as show:
+        show(come(1_024, None))
+        show(come(3_072, None))
+
+    assert "a: 3.00kB [" in last_line(screen)
+    assert "%" not in screen.getvalue()
+
+
+def test_a_bar_is_closed_when_a_download_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = screen_of(monkeypatch)
+
+    def fail() -> None:
+        with download_progress_bar() as show:
+            show(come(1_024, 2_048))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+
+    assert " 50%" in last_line(screen)
+    assert screen.getvalue().endswith("\n")

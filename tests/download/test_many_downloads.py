@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import random
 from typing import TYPE_CHECKING
 
 import anyio
@@ -332,36 +331,3 @@ async def test_two_hundred_cancelled_downloads(
         "was left",
     )
     assert count >= 100
-
-
-async def test_a_task_that_is_cancelled_by_asyncio_itself_leaves_a_good_part(
-    server: FaultServer, tmp_path: Path, anyio_backend_name: str
-) -> None:
-    """Such as by ``asyncio.timeout``: no shield holds that off, not in a thread."""
-    if anyio_backend_name != "asyncio":
-        return
-    import asyncio  # noqa: TID251
-
-    chance = random.Random(7)
-    path = tmp_path / "a.wav"
-    url = server.on("/a.wav", Serve(body=BIG))
-    caught = 0
-    async with Downloader(limits(server)) as downloader:
-        for _ in range(30):
-            task = asyncio.ensure_future(downloader.fetch(url, path))
-            await asyncio.sleep(chance.uniform(0.001, 0.02))
-            task.cancel()
-            try:
-                await task
-            except asyncio.CancelledError:
-                caught += 1
-            assert parts(tmp_path) in ([], [".json", ".part"])
-            for part in tmp_path.glob("*.part"):
-                there = part.read_bytes()
-                assert there == BIG[: len(there)]
-            if chance.random() < 0.3:
-                got = await downloader.fetch(url, path)
-                assert got.sha256 == BIG_SHA
-                assert path.read_bytes() == BIG
-
-    assert caught >= 10

@@ -305,9 +305,12 @@ class Partial:
             return
         has_validator = self.remote is not None and self.remote.validator is not None
         if self.have and has_validator and self._is_sound:
-            self.close()
-        else:
-            self.discard()
+            with contextlib.suppress(OSError):
+                if not self._has_state:
+                    self._write_state(durable=False)
+                self.close()
+                return
+        self.discard()
 
     def discard(self) -> None:
         """Remove it, and let go of it."""

@@ -94,6 +94,7 @@ class Transfer:
         self._most = 0
         self._disk = threading.Lock()
         self._is_framed = True
+        self._is_over = False
         self._patience: Patience | None = None
         self._reused: Download | None = None
 
@@ -183,6 +184,9 @@ class Transfer:
             self._partial = None
 
     def _lock(self) -> bool:
+        if self._is_over:
+            # Who wanted it has been cancelled, and did not wait for this thread.
+            return False
         if self._partial is None:
             self._partial = Partial(
                 self._request.path,
@@ -372,25 +376,25 @@ class Transfer:
 
     async def _let_go(self, error: BaseException | None) -> None:
         """Keep the file where it can be gone on with, else remove it."""
+        if self._partial is not None and self._partial.is_closed:
+            return
+        if isinstance(error, Exception):
+            may_go_on = isinstance(error, FetchError) and error.retryable
+        else:
+            may_go_on = error is not None  # cancelled, or interrupted
+        keep = may_go_on and self._options.keep_partial
+        with anyio.CancelScope(shield=True):
+            await self._in_thread(self._end, keep)
+
+    def _end(self, keep: bool) -> None:  # noqa: FBT001 - called in a thread
+        self._is_over = True
         partial = self._partial
         if partial is None or partial.is_closed:
             return
-        keep = self._options.keep_partial and _may_go_on(error)
-        with anyio.CancelScope(shield=True):
-            await self._in_thread(self._keep if keep else partial.discard)
-
-    def _keep(self) -> None:
-        partial = self._held
-        if partial.is_closed:
+        if not keep:
+            partial.discard()
             return
         with contextlib.suppress(OSError, VoicepipeError):
             if self._backlog and self._received >= HEAD_BYTES:
                 partial.append(self._backlog.take(), is_last=False)
         partial.keep()
-
-
-def _may_go_on(error: BaseException | None) -> bool:
-    if isinstance(error, Exception):
-        return isinstance(error, FetchError) and error.retryable
-    # Cancelled, or interrupted.
-    return error is not None
