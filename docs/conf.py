@@ -60,7 +60,8 @@ doctest_default_flags = doctest.ELLIPSIS | doctest.DONT_ACCEPT_TRUE_FOR_1
 
 # Nothing is fetched, so that other projects' names stay without a link.
 nitpick_ignore_regex = [
-    ("py:.*", r"(anyio|collections|contextlib|datetime|numpy|os|pathlib|ssl|types)\..*"),
+    ("py:.*", r"(anyio|collections|contextlib|datetime|numpy|os|pathlib)\..*"),
+    ("py:.*", r"(ssl|types)\..*"),
     # The same, written in a signature as the source has them.
     ("py:class", r"AbstractAsyncContextManager|Path|datetime|np\..*|npt\..*"),
     # Type variables.

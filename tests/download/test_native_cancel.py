@@ -22,6 +22,8 @@ from downloading import Downloader, limits, names, parts, until
 from fault_answers import MIB, Serve, wav_of
 
 from voicepipe import standardize
+from voicepipe.errors import NotAudioError
+from voicepipe.io.download.values import DownloadRequest
 from voicepipe.io.fetch import fetch_wav
 from voicepipe.io.recordings import Recording
 
@@ -202,6 +204,34 @@ async def test_a_recording_that_was_cancelled_while_it_was_converted_comes_whole
             target.unlink(missing_ok=True)
 
     assert caught >= 5
+
+
+@pytest.mark.parametrize("error", [None, NotAudioError("no sound")], ids=str)
+async def test_a_cancellation_that_comes_at_the_end_leaves_no_lock(
+    server: FaultServer, tmp_path: Path, error: Exception | None
+) -> None:
+    """It strikes before a thread for the last of the work is there."""
+    import asyncio  # noqa: TID251
+
+    url = server.on("/a.wav", Serve(body=SMALL))
+    request = DownloadRequest(url=url, path=tmp_path / "a.wav")
+
+    async def use() -> None:
+        async with downloader.transfer(request) as transfer:
+            await transfer.settle()
+            task.cancel()
+            if error is not None:
+                raise error
+
+    async with Downloader(limits(server)) as downloader:
+        task = asyncio.ensure_future(use())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(lambda: len(descriptors(tmp_path)) == 0)
+        assert parts(tmp_path) in ([], [".json", ".part"])
+        await downloader.fetch(url, request.path)
+
+    assert names(tmp_path) == {"a.wav"}
 
 
 def descriptors(folder: Path) -> set[str]:
