@@ -65,14 +65,17 @@ def main() -> int:
     options = BatchOptions(
         limit=1 if arguments.one else None, ignore_query=arguments.ignore_query
     )
+    summary, failed = None, False
     try:
         arguments.output_dir.mkdir(parents=True, exist_ok=True)
         summary = anyio.run(run, arguments.listing, arguments.output_dir, options)
-    except* (VoicepipeError, OSError) as failed:
+    except* (VoicepipeError, OSError) as errors:
         # In a group: it was raised beside the task that waits for signals.
-        for exc in failed.exceptions:
-            print(f"batch failed: {exc}", file=sys.stderr)
-        sys.exit(2)
+        failed = True
+        for error in errors.exceptions:
+            print(f"batch failed: {error}", file=sys.stderr)
+    if failed:
+        return 2
     if summary is None:
         print("stopped; run it again to go on", file=sys.stderr)
         return 130

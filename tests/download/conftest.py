@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +12,7 @@ from voicepipe.net import retries
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
 
 @pytest.fixture(autouse=True)
@@ -49,24 +47,3 @@ def tls_server(authority: Authority) -> Iterator[FaultServer]:
     """Give a server with a certificate that holds."""
     with FaultServer(tls=authority.server("127.0.0.1")) as server:
         yield server
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Mount a file system with room for so many bytes."""
-    mounted = []
-
-    def mount(size: int) -> Path:
-        disk = tmp_path / "disk"
-        disk.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            pytest.skip("may not mount a small disk: needs root, or unshare -Urm")
-        mounted.append(disk)
-        return disk
-
-    yield mount
-    for disk in mounted:
-        subprocess.run(["umount", str(disk)], check=True)

@@ -11,6 +11,7 @@ import gc
 import hashlib
 import os
 import random
+import time
 import warnings
 from functools import partial
 from pathlib import Path
@@ -23,13 +24,14 @@ from fault_answers import MIB, Serve, wav_of
 
 from voicepipe import standardize
 from voicepipe.errors import NotAudioError
+from voicepipe.io.download import partial as partial_file
 from voicepipe.io.download.values import DownloadRequest
 from voicepipe.io.fetch import fetch_wav
 from voicepipe.io.recordings import Recording
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from fault_server import Exchange, FaultServer
     from stress_report import Report
@@ -44,6 +46,18 @@ SMALL = wav_of(50_000)
 WARM_S = 0.05
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "data" / "sample_call.mp3"
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a write take a while, and take less than it was given, as it may."""
+    real = partial_file._write
+
+    def write(file: int, pieces: Sequence[memoryview]) -> int:
+        time.sleep(0.001)
+        return real(file, pieces[:4])
+
+    monkeypatch.setattr(partial_file, "_write", write)
 
 
 @pytest.fixture
@@ -145,6 +159,7 @@ def unfinished(folder: Path) -> set[str]:
 async def test_what_was_cancelled_goes_on_with_every_byte_in_its_place(
     server: FaultServer,
     tmp_path: Path,
+    slow_disk: None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with warnings.catch_warnings(record=True) as warned:
@@ -164,6 +179,7 @@ async def test_what_was_cancelled_goes_on_with_every_byte_in_its_place(
 async def test_four_hundred_go_on_with_every_byte_in_its_place(
     server: FaultServer,
     tmp_path: Path,
+    slow_disk: None,
     stress_report: Report,
 ) -> None:
     caught, resumed = await cancel_many(server, tmp_path, 400, seed=8)

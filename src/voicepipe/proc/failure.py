@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from voicepipe import errors
 from voicepipe.errors import VoicepipeError
@@ -99,6 +99,10 @@ def _system(kind: type[_Error], message: str, state: dict[str, Any]) -> _Error:
 
 
 def _checked(value: object, wanted: Any) -> object:
+    if get_origin(wanted) is Literal:
+        if value in get_args(wanted):
+            return value
+        raise TypeError("another value is wanted here")
     if isinstance(value, wanted):
         return value
     if type(value) is int and isinstance(0.0, wanted):
