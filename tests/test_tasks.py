@@ -304,3 +304,22 @@ async def test_cancellation_from_outside_stops_everything() -> None:
 
     assert scope.cancelled_caught
     assert len(work.begun) == work.ended == 4
+
+
+async def test_an_asynchronous_generator_is_closed_where_it_is_left() -> None:
+    closed = []
+
+    async def items() -> AsyncIterator[int]:
+        try:
+            for number in range(1_000):
+                yield number
+        finally:
+            closed.append("closed")
+
+    async def work(_: int, item: int) -> int:
+        return item
+
+    async with side_by_side(items(), work, 2) as results:
+        await anext(results)
+
+    assert closed == ["closed"]

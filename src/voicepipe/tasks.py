@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
@@ -56,7 +56,8 @@ async def side_by_side(
     result is taken. Leaving the block cancels what is under way.
 
     Args:
-        items: What to work on; the next one is taken on the event loop.
+        items: What to work on; the next one is taken on the event loop. An
+            asynchronous generator is closed at the end, wherever it stands.
         work: Called with an item's place, from 0, and the item.
         workers: Items at the same time.
 
@@ -68,14 +69,17 @@ async def side_by_side(
     """
     left = _Shared(items)
     send, receive = anyio.create_memory_object_stream[R]()
-    async with send, receive, task_group() as group:
-        for _ in range(workers):
-            group.start_soon(_work, left, work, send.clone())
-        send.close()
-        try:
-            yield receive
-        finally:
-            group.cancel_scope.cancel()
+    try:
+        async with send, receive, task_group() as group:
+            for _ in range(workers):
+                group.start_soon(_work, left, work, send.clone())
+            send.close()
+            try:
+                yield receive
+            finally:
+                group.cancel_scope.cancel()
+    finally:
+        await left.aclose()
 
 
 class _Shared(Generic[T]):
@@ -98,6 +102,12 @@ class _Shared(Generic[T]):
             return None
         self._taken += 1
         return self._taken - 1, item
+
+    async def aclose(self) -> None:
+        """Close an asynchronous generator; nobody takes from it any more."""
+        if isinstance(self._items, AsyncGenerator):
+            with anyio.CancelScope(shield=True):
+                await self._items.aclose()
 
 
 async def _work(

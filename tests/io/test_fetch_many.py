@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import io
@@ -37,7 +38,13 @@ from voicepipe.io.recordings import FetchOutcome, Recording
 
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Callable,
+        Iterable,
+        Iterator,
+    )
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -230,7 +237,7 @@ async def test_one_downloads_while_another_decodes(
     long = server.on("/0", Serve(body=LONG))
     tiny = [server.on(f"/{index}", Serve(body=TINY)) for index in range(1, 4)]
 
-    async def come() -> AsyncIterator[Recording]:
+    async def come() -> AsyncGenerator[Recording, None]:
         yield of(0, long)
         await until(lambda: is_decoding(tmp_path))
         for index, url in enumerate(tiny, 1):
@@ -244,7 +251,8 @@ async def test_one_downloads_while_another_decodes(
 
     async with (
         Downloader(limits(server, connections=1)) as downloader,
-        fetch_wavs(downloader, come(), tmp_path, workers=1) as outcomes,
+        contextlib.aclosing(come()) as recordings,
+        fetch_wavs(downloader, recordings, tmp_path, workers=1) as outcomes,
         anyio.create_task_group() as group,
     ):
         group.start_soon(take, outcomes)

@@ -130,12 +130,7 @@ class Transfer:
         return self._held.path, await self._in_thread(self._settle)
 
     async def commit(self) -> Download:
-        """
-        Give the file its name.
-
-        Raises:
-            Exception: As ``settle``.
-        """
+        """Give the file its name; raises what ``settle`` does."""
         if self._reused is not None:
             return self._reused
         return await self._in_thread(self._finish)
@@ -378,13 +373,18 @@ class Transfer:
         """Keep the file where it can be gone on with, else remove it."""
         if self._partial is not None and self._partial.is_closed:
             return
+        may_go_on = error is not None  # cancelled, or interrupted
         if isinstance(error, Exception):
             may_go_on = isinstance(error, FetchError) and error.retryable
-        else:
-            may_go_on = error is not None  # cancelled, or interrupted
         keep = may_go_on and self._options.keep_partial
-        with anyio.CancelScope(shield=True):
-            await self._in_thread(self._end, keep)
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._in_thread(self._end, keep)
+        except BaseException:
+            # What cancels from outside anyio does so even here, before the thread.
+            with self._disk:
+                self._end(keep)
+            raise
 
     def _end(self, keep: bool) -> None:  # noqa: FBT001 - called in a thread
         self._is_over = True
