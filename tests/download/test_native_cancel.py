@@ -210,9 +210,10 @@ async def test_a_recording_that_was_cancelled_while_it_was_converted_comes_whole
                 caught += await cancelled(fetch, target.exists, index // 2)
             else:
                 caught += await cancelled(fetch, chance.uniform(0.0, 0.1), 0)
-            assert parts(tmp_path) in ([], [".json", ".part"])
-            assert not target.exists() or target.read_bytes() == wanted
+            # The thread that was bringing it to disk is not waited for.
             await until(lambda: len(descriptors(tmp_path)) == 0)
+            await until(lambda: parts(tmp_path) in ([], [".json", ".part"]))
+            assert not target.exists() or target.read_bytes() == wanted
             if index % 4 > 1:
                 await fetch()
                 assert target.read_bytes() == wanted
