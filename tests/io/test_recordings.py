@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from string import ascii_letters, digits
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicepipe.errors import InvalidIdError
+from voicepipe.io.download.values import DownloadRequest
 from voicepipe.io.recordings import Recording, check_id, check_label
 
 
@@ -131,3 +133,18 @@ def test_a_recording_cannot_be_given_another_name_later() -> None:
     with pytest.raises(AttributeError):
         recording.conversation_id = "../b"  # type: ignore[misc]
     assert recording.filename == "a_speaker.wav"
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X-Key": "a\nb"}, {"Host": "other"}, {"X-Key": "ü"}, {"a b": "c"}]
+)
+def test_a_header_that_cannot_be_sent_is_refused_where_it_is_given(
+    headers: dict[str, str],
+) -> None:
+    url = "http://example.com/a"
+    for make in (
+        lambda: Recording(conversation_id="c1", url=url, headers=headers),
+        lambda: DownloadRequest(url=url, path=Path("a"), headers=headers),
+    ):
+        with pytest.raises(ValueError, match="header"):
+            make()

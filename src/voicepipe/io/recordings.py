@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from voicepipe.errors import InvalidIdError, VoicepipeError
-from voicepipe.io.download.values import Download
+from voicepipe.io.download.values import Download, check_headers
 from voicepipe.net.urls import redact_url
 from voicepipe.types.audio import WavFile
 
@@ -79,7 +79,7 @@ class Recording:
 
     Raises:
         InvalidIdError: If the id or the label cannot be part of a file's name.
-        ValueError: If the channel is less than 0.
+        ValueError: If the channel is less than 0, or a header cannot be sent.
     """
 
     conversation_id: str = attrs.field(validator=lambda _, __, v: check_id(v))
@@ -93,7 +93,9 @@ class Recording:
             [attrs.validators.instance_of(int), attrs.validators.ge(0)]
         ),
     )
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    headers: Mapping[str, str] = attrs.field(
+        factory=dict, repr=False, validator=check_headers
+    )
 
     @property
     def filename(self) -> str:

@@ -20,10 +20,10 @@ from voicepipe.errors import (
     NoRecordingError,
 )
 from voicepipe.io.download.downloader import Downloader
-from voicepipe.io.download.values import DownloadOptions
+from voicepipe.io.download.values import DownloadOptions, http_limits
 from voicepipe.io.recordings import check_id
-from voicepipe.net.engine import HttpLimits
-from voicepipe.net.http import HttpClient, checked_headers
+from voicepipe.net.headers import checked_headers
+from voicepipe.net.http import HttpClient
 from voicepipe.net.policy import UrlPolicy
 from voicepipe.net.retries import Patience
 from voicepipe.net.urls import parse_url, redact_url
@@ -198,10 +198,9 @@ class TelephonyClient:
         if base.authorization is not None:
             self._credentials.setdefault("authorization", base.authorization)
         self._mapping = mapping
-        names = (field.name for field in attrs.fields(HttpLimits))
         self._api = HttpClient(
             UrlPolicy.trusting(base),
-            HttpLimits(**{name: getattr(self.options, name) for name in names}),
+            http_limits(self.options),
             ssl_context=self.options.ssl_context,
         )
         # Attempts are counted here: of a download that gets on, the downloader would

@@ -12,8 +12,8 @@ from voicepipe.io.download.values import (
     DownloadOptions,
     DownloadOutcome,
     DownloadRequest,
+    http_limits,
 )
-from voicepipe.net.engine import HttpLimits
 from voicepipe.net.http import HttpClient
 from voicepipe.net.policy import UrlPolicy
 from voicepipe.tasks import side_by_side
@@ -60,17 +60,7 @@ class Downloader:
         self.options: DownloadOptions = options
         self._client = HttpClient(
             UrlPolicy.allowing(options.allow_hosts),
-            HttpLimits(
-                connections=options.connections,
-                connections_per_host=options.connections_per_host,
-                requests_per_second=options.requests_per_second,
-                resolve_s=options.resolve_s,
-                connect_s=options.connect_s,
-                read_s=options.read_s,
-                min_bytes_per_s=options.min_bytes_per_s,
-                min_speed_s=options.min_speed_s,
-                max_redirects=options.max_redirects,
-            ),
+            http_limits(options),
             ssl_context=options.ssl_context,
         )
 

@@ -10,6 +10,8 @@ from typing import Any
 import attrs
 
 from voicepipe.errors import VoicepipeError
+from voicepipe.net.engine import HttpLimits
+from voicepipe.net.headers import checked_headers
 from voicepipe.net.urls import redact_url
 
 
@@ -80,6 +82,17 @@ class DownloadOptions:
     ssl_context: ssl.SSLContext | None = attrs.field(default=None, repr=False)
 
 
+def http_limits(options: DownloadOptions) -> HttpLimits:
+    """Give the part of the options that holds for each request."""
+    names = (field.name for field in attrs.fields(HttpLimits))
+    return HttpLimits(**{name: getattr(options, name) for name in names})
+
+
+def check_headers(_: object, __: object, value: Mapping[str, str]) -> None:
+    """Validate headers where they are given: one that cannot be sent is misuse."""
+    checked_headers(value)
+
+
 @attrs.frozen(kw_only=True)
 class DownloadRequest:
     """
@@ -90,11 +103,16 @@ class DownloadRequest:
         path: Where it is to be written.
         headers: Sent with the request, and to no other origin; never shown.
         sha256: What the file must have, in hexadecimal; ``None`` where it is not known.
+
+    Raises:
+        ValueError: If a header cannot be sent, or is not the caller's to set.
     """
 
     url: str = attrs.field(repr=redact_url)
     path: Path = attrs.field(converter=Path)
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    headers: Mapping[str, str] = attrs.field(
+        factory=dict, repr=False, validator=check_headers
+    )
     sha256: str | None = None
 
 
