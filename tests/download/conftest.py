@@ -8,7 +8,7 @@ import pytest
 from authority import Authority
 from fault_server import FaultServer
 
-from voicepipe.net import retries
+from voicepipe.net import answer, retries
 
 
 if TYPE_CHECKING:
@@ -20,6 +20,13 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let there be little time between attempts: a tenth of the usual."""
     monkeypatch.setattr(retries, "_FIRST_S", retries._FIRST_S / 10)
     monkeypatch.setattr(retries, "_JITTER_S", retries._JITTER_S / 10)
+
+
+@pytest.fixture(params=["through the engine", "past the engine"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a body with a length pass the engine by, as only large ones do else."""
+    if request.param == "past the engine":
+        monkeypatch.setattr(answer, "_DIRECT_BYTES", 1)
 
 
 @pytest.fixture

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from fault_server import FaultServer
 
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
+
 WAV = wav_of(100_000)
 CHUNKED = chunked(WAV)
 IN_CHUNKS = "Transfer-Encoding: chunked"

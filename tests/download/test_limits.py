@@ -96,6 +96,7 @@ GAPS: dict[str, Answer] = {
 }
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_server_that_says_nothing_more_is_given_up(
     server: FaultServer, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ async def test_a_server_that_says_nothing_more_is_given_up(
         assert took < 3, case
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_stall_is_followed_by_another_attempt(
     server: FaultServer, tmp_path: Path
 ) -> None:
@@ -148,6 +150,7 @@ async def test_a_trickle_ends_with_the_time_for_all(
         assert 0.9 < took < 4, case
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_body_that_is_too_slow_is_given_up(
     server: FaultServer, tmp_path: Path
 ) -> None:
@@ -163,6 +166,7 @@ async def test_a_body_that_is_too_slow_is_given_up(
     assert 0.2 < took < 3
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_body_that_is_fast_enough_is_not(
     server: FaultServer, tmp_path: Path
 ) -> None:
@@ -177,6 +181,7 @@ async def test_a_body_that_is_fast_enough_is_not(
     assert (tmp_path / "a.wav").read_bytes() == WAV
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_fast_beginning_does_not_pay_for_a_slow_rest(
     server: FaultServer, tmp_path: Path
 ) -> None:
@@ -250,6 +255,7 @@ async def test_a_flood_of_trailers_ends_too(
 
 
 @pytest.mark.parametrize("tell", [True, False], ids=["told", "not told"])
+@pytest.mark.usefixtures("both_ways")
 async def test_a_file_that_is_too_large_stops_at_the_limit(
     server: FaultServer, tmp_path: Path, *, tell: bool
 ) -> None:
@@ -292,6 +298,7 @@ async def test_a_part_and_its_rest_count_together(
     assert names(tmp_path) == set()
 
 
+@pytest.mark.usefixtures("both_ways")
 async def test_a_deadline_keeps_the_part(server: FaultServer, tmp_path: Path) -> None:
     body = wav_of(MIB)
     url = server.on("/a.wav", Serve(body=body, piece=20_000, rate=400_000))

@@ -31,7 +31,7 @@ from voicepipe.io.recordings import Recording
 
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from fault_server import Exchange, FaultServer
     from stress_report import Report
@@ -51,13 +51,13 @@ SAMPLE = Path(__file__).parents[2] / "examples" / "data" / "sample_call.mp3"
 @pytest.fixture
 def slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a write take a while, and take less than it was given, as it may."""
-    real = partial_file._write
+    real = os.write
 
-    def write(file: int, pieces: Sequence[memoryview]) -> int:
+    def write(file: int, data: memoryview) -> int:
         time.sleep(0.001)
-        return real(file, pieces[:4])
+        return real(file, data[: 1 << 17])
 
-    monkeypatch.setattr(partial_file, "_write", write)
+    monkeypatch.setattr(partial_file.os, "write", write)
 
 
 @pytest.fixture

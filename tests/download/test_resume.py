@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from voicepipe.io.download.values import Download
 
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
+
 SIZE = 400_000
 OLD = wav_of(SIZE, seed=1)
 NEW = wav_of(SIZE, seed=2)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
+
 WAV = wav_of(300_000)
 PAST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING
 
 import anyio
+import httpcore
 
 from voicepipe.errors import (
     BadResponseError,
@@ -24,13 +25,15 @@ from voicepipe.net.retries import retry_after_s
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    import httpcore
-
     from voicepipe.net.engine import HttpLimits
     from voicepipe.net.urls import Url
 
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+# A body of which so much is left passes the engine by, whose copies take longer than
+# the network; it costs the connection, which nobody can use after it.
+_DIRECT_BYTES = 1 << 24
 
 # So much of a body that nobody wants is read to keep the connection.
 _MAX_DRAIN = 1 << 14
@@ -119,23 +122,57 @@ class Answer:
         stream = self._response.stream
         assert isinstance(stream, AsyncIterable)  # noqa: S101 - for the type checker
         body = aiter(stream)
+        taken, direct = 0, False
         try:
-            while (piece := await self._next(body)) is not None:
+            while (piece := await self._next(body, taken, direct=direct)) is not None:
                 speed.check(len(piece))
+                taken += len(piece)
+                direct = direct or self._may_pass_by(taken)
                 yield piece
+            await self._check_end()
         except BaseException:
             await self._abandon(body)
             raise
-        await self._check_end()
+        if direct:
+            await self._abandon(body)
 
-    async def _next(self, body: AsyncIterator[bytes]) -> bytes | None:
+    def _may_pass_by(self, taken: int) -> bool:
+        """Tell whether the engine has given all that has come, and much is to come."""
+        wire = self._wire
+        return (
+            wire is not None
+            and self.length is not None
+            and self.length - taken >= _DIRECT_BYTES
+            and wire.body_bytes == taken
+        )
+
+    @property
+    def _wire(self) -> Wire | None:
+        wire = self._response.extensions.get("network_stream")
+        return wire if isinstance(wire, Wire) else None
+
+    async def _next(
+        self, body: AsyncIterator[bytes], taken: int, *, direct: bool
+    ) -> bytes | None:
         try:
             with quiet():
+                if direct:
+                    return await self._receive(taken)
                 return await anext(body, None)
         except (*ENGINE_ERRORS, FetchError) as exc:
             error = translated(exc, self.url, self._limits)
         # Out here: what the engine says may quote the server, and goes with it.
         raise error
+
+    async def _receive(self, taken: int) -> bytes | None:
+        wire, length = self._wire, self.length
+        assert wire is not None and length is not None  # noqa: S101, PT018
+        if taken == length:
+            return None
+        data = await wire.read(0, self._limits.read_s)
+        if not data:
+            raise httpcore.RemoteProtocolError
+        return data[: length - taken]
 
     async def _abandon(self, body: AsyncIterator[bytes]) -> None:
         """Let the engine's generators come to their end: nobody else would."""
@@ -152,8 +189,8 @@ class Answer:
             raise BadResponseError(msg, url=str(self.url))
 
     async def _check_end(self) -> None:
-        wire = self._response.extensions.get("network_stream")
-        if self.length is None or not isinstance(wire, Wire):
+        wire = self._wire
+        if self.length is None or wire is None:
             return
         with quiet():
             if await wire.surplus(self.length):

@@ -128,6 +128,9 @@ class Wire(httpcore.AsyncNetworkStream):
 
     The engine stops at the length that the headers promise and does not look further: a
     body that is longer than that would pass for whole.
+
+    Attributes:
+        body_bytes: Bytes of the answer's body that have come in.
     """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
@@ -137,7 +140,7 @@ class Wire(httpcore.AsyncNetworkStream):
         self._socket = stream.get_extra_info("socket")
         self._head: bytearray | None = bytearray()
         self._head_bytes = 0
-        self._body_bytes = 0
+        self.body_bytes: int = 0
 
     async def read(
         self,
@@ -147,7 +150,7 @@ class Wire(httpcore.AsyncNetworkStream):
         """Receive more than the engine asks for, where it is there."""
         data = await self._stream.read(max(max_bytes, _READ_BYTES), timeout)
         if self._head is None:
-            self._body_bytes += len(data)
+            self.body_bytes += len(data)
         else:
             self._read_head(self._head, data)
         return data
@@ -159,7 +162,7 @@ class Wire(httpcore.AsyncNetworkStream):
             informational = _INFORMATIONAL.match(head)
             del head[: found.end()]
             if not informational:
-                self._head, self._body_bytes = None, len(head)
+                self._head, self.body_bytes = None, len(head)
                 return
         if self._head_bytes > _MAX_HEAD_BYTES:
             raise BadResponseError("the headers do not end")
@@ -175,7 +178,7 @@ class Wire(httpcore.AsyncNetworkStream):
 
     async def surplus(self, length: int) -> bool:
         """Tell whether more has come than a body of this length."""
-        if self._body_bytes > length:
+        if self.body_bytes > length:
             return True
         if not self.get_extra_info("is_readable"):
             return False

@@ -38,9 +38,6 @@ _HASH_BYTES = 1 << 20
 # For a file of this size room is looked for before it is written.
 _LARGE_BYTES = 1 << 20
 
-# Pieces that are written by one call; systems take 1,024 and more.
-_MOST_PIECES = 256
-
 _VERSION = 1
 
 # What file systems say that cannot lock.
@@ -210,13 +207,16 @@ class Partial:
             OSError: If the file cannot be written.
         """
         is_first = self.have == 0
+        # One piece: each call into hashing or the system hands the interpreter's lock
+        # to the event loop, and getting it back costs more than copying.
+        data = b"".join(pieces)
         if is_first and (pieces or is_last):
             if self._audio:
-                sniff(b"".join(pieces)[:HEAD_BYTES], source=self._label)
+                sniff(data[:HEAD_BYTES], source=self._label)
             self._look_for_room()
         with self._disk_errors:
             self._is_sound = False
-            self._write(pieces)
+            self._write(data)
             if self.have - self._synced >= _SYNC_BYTES:
                 os.fsync(self._file)
                 self._synced = self.have
@@ -234,17 +234,13 @@ class Partial:
             code = errno.ENOSPC
             raise DiskFullError(code, os.strerror(code), os.fspath(self._target))
 
-    def _write(self, pieces: Sequence[bytes]) -> None:
-        left = [memoryview(piece) for piece in pieces]
-        for piece in left:
-            self._sha256.update(piece)
+    def _write(self, data: bytes) -> None:
+        self._sha256.update(data)
+        left = memoryview(data)
         while left:
-            written = _write(self._file, left[:_MOST_PIECES])
+            written = os.write(self._file, left)
             self.have += written
-            while left and written >= len(left[0]):
-                written -= len(left.pop(0))
-            if written:
-                left[0] = left[0][written:]
+            left = left[written:]
 
     def _write_state(self, *, durable: bool) -> None:
         if self.remote is None or self.remote.validator is None:
@@ -353,12 +349,6 @@ def _open(path: Path) -> int:
         os.close(file)
         raise OSError(errno.EEXIST, "not a file of ours", os.fspath(path))
     return file
-
-
-def _write(file: int, pieces: Sequence[memoryview]) -> int:
-    if sys.platform == "win32":
-        return os.write(file, pieces[0])
-    return os.writev(file, pieces)
 
 
 def _try_lock(file: int) -> bool:
