@@ -27,6 +27,18 @@ Every error that voicepipe raises on purpose, on one page.
     │   ├── CallNotFoundError (also LookupError)
     │   └── NoRecordingError (also LookupError)
     ├── BatchError                             its list or its ledger cannot be used
+    ├── CaptureError                           something about a recorded session
+    │   ├── SessionNotFoundError (also LookupError)
+    │   ├── SessionClosedError                 it is completed
+    │   │   └── SessionFullError               by its longest duration
+    │   ├── SessionBusyError                   another connection writes (retryable)
+    │   ├── OffsetGapError                     bytes would be missing
+    │   ├── TooManySessionsError               (retryable)
+    │   ├── TooManyConnectionsError            (retryable)
+    │   └── ChunkTooLargeError
+    ├── StreamError                            a stream to a server cannot go on
+    │   ├── StreamRefusedError                 the server does not want it
+    │   └── StreamLostError                    no connection any more (retryable)
     ├── DiskFullError (also OSError)           no space left to write to (retryable)
     ├── TranscriptionError                     an engine failed on good audio
     ├── DiarizationError                       a diarizer failed on good audio
@@ -62,6 +74,20 @@ from voicepipe.errors.base import (
     MissingExtraError,
     SettingsError,
     VoicepipeError,
+)
+from voicepipe.errors.capture import (
+    CaptureError,
+    ChunkTooLargeError,
+    OffsetGapError,
+    SessionBusyError,
+    SessionClosedError,
+    SessionFullError,
+    SessionNotFoundError,
+    StreamError,
+    StreamLostError,
+    StreamRefusedError,
+    TooManyConnectionsError,
+    TooManySessionsError,
 )
 from voicepipe.errors.engines import (
     AnalysisError,
@@ -100,7 +126,9 @@ __all__ = [
     "BlockedUrlError",
     "CallError",
     "CallNotFoundError",
+    "CaptureError",
     "ChildCrashedError",
+    "ChunkTooLargeError",
     "ConnectionFailedError",
     "DamagedAudioError",
     "DecoderCrashedError",
@@ -120,9 +148,19 @@ __all__ = [
     "MissingExtraError",
     "NoRecordingError",
     "NotAudioError",
+    "OffsetGapError",
+    "SessionBusyError",
+    "SessionClosedError",
+    "SessionFullError",
+    "SessionNotFoundError",
     "SettingsError",
     "StoreError",
+    "StreamError",
+    "StreamLostError",
+    "StreamRefusedError",
     "TooLargeError",
+    "TooManyConnectionsError",
+    "TooManySessionsError",
     "TranscriptionError",
     "TruncatedAudioError",
     "UnsupportedAudioError",
