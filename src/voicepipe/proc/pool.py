@@ -174,7 +174,9 @@ class Helper:
     def __init__(self, child: ChildProcess, limits: ChildLimits | None) -> None:
         """Take the process over."""
         self._child = child
-        self._budget = {} if limits is None else {"cpu_s": limits.cpu_s}
+        self._limits = limits
+        self._budget: dict[str, float] = {}
+        self.renew()
         self._lock = threading.Lock()  # guards the three below
         self._asked = False
         self._clean = True
@@ -219,7 +221,7 @@ class Helper:
             if self._asked and not self._child.gone:
                 raise RuntimeError("the last call has not been answered")
             self._asked, self._clean = True, False
-        # The budget is for the whole loan: the first call sets it.
+        # The budget is for the whole loan: the first call sets it, but for ``renew``.
         self._budget = {}
         self._child.write(message)
 
@@ -274,6 +276,11 @@ class Helper:
         """
         with self._lock:
             self._clean = not self._asked
+
+    def renew(self) -> None:
+        """Allow the whole processor time once more, from the next call on."""
+        limits = self._limits
+        self._budget = {} if limits is None else {"cpu_s": limits.cpu_s}
 
     def ended(self) -> bool:
         """End the loan, and say whether the process may be kept; for the pool."""
