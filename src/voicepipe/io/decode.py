@@ -18,7 +18,7 @@ from voicepipe.io.samples import is_valid, to_valid
 from voicepipe.io.source import SourceFile
 from voicepipe.io.wav.header import UNCOMPRESSED, raw_header, read_header
 from voicepipe.io.wav.pcm import PcmDecoder
-from voicepipe.stream.resample import MAX_CHANNELS, MAX_RATE, MIN_RATE
+from voicepipe.stream.resample import check_format
 
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def open_audio(
     try:
         decoder = _decoder(file, options)
         try:
-            _check_format(decoder.rate, decoder.channels, file.label)
+            check_format(decoder.rate, decoder.channels, file.label)
         except UnsupportedAudioError:
             decoder.close()
             raise
@@ -208,27 +208,12 @@ def open_audio(
 
 def _decoder(file: SourceFile, options: DecodeOptions) -> Decoder:
     if options.raw is not None:
-        _check_format(options.raw.rate, options.raw.channels, file.label)
+        check_format(options.raw.rate, options.raw.channels, file.label)
         return PcmDecoder(file, raw_header(options.raw, file.size))
     if file.container != "wav":
         return AvDecoder(file, lenient=options.allow_damaged)
     header = read_header(file)
-    _check_format(header.rate, header.channels, file.label)
+    check_format(header.rate, header.channels, file.label)
     if header.tag in UNCOMPRESSED:
         return PcmDecoder(file, header)
     return AvDecoder(file, cut=header.cut, lenient=options.allow_damaged)
-
-
-def _check_format(rate: int, channels: int, name: str | None) -> None:
-    for value, low, high, unit in (
-        (rate, MIN_RATE, MAX_RATE, "Hz"),
-        (channels, 1, MAX_CHANNELS, "channels"),
-    ):
-        if not low <= value <= high:
-            got, wanted = f"{value} {unit}", f"{low} to {high} {unit}"
-            raise UnsupportedAudioError(
-                f"{got} is not supported; wanted {wanted}",
-                source=name,
-                got=got,
-                wanted=wanted,
-            )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from voicepipe.stream.samples import is_valid, to_float, to_valid
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy.typing as npt
-
     from voicepipe.types.audio import Samples
 
+
+__all__ = ["MAX_PADDING", "is_valid", "silence", "to_float", "to_valid", "trim_end"]
 
 MAX_PADDING = 4_096
 """
@@ -22,39 +24,6 @@ Most frames of padding behind the declared end of an AAC recording.
 The rest of the last frame, and up to one more for the decoder's delay: two frames of
 HE-AAC, which has the longest.
 """
-
-
-def to_float(samples: npt.NDArray[Any]) -> Samples:
-    """
-    Convert integers or floats of any width to float32, in their order in memory.
-
-    Integers of full scale become [-1, 1); 8-bit ones are unsigned, as everywhere in
-    sound files. Floats keep their value, even where it is none of a sample; float32
-    passes through uncopied.
-    """
-    # What float32 cannot hold becomes infinite, and is dealt with by ``to_valid``.
-    with np.errstate(over="ignore", invalid="ignore"):
-        floats = samples.astype(np.float32, copy=False)
-    if np.issubdtype(samples.dtype, np.floating):
-        return floats
-    if samples.dtype == np.uint8:
-        floats -= np.float32(128)
-    floats *= np.float32(2.0 ** (1 - 8 * samples.dtype.itemsize))
-    return floats
-
-
-def is_valid(samples: Samples) -> bool:
-    """Tell whether all samples are numbers in [-1, 1]."""
-    # One comparison finds NaN as well: every comparison with NaN is false.
-    return len(samples) == 0 or bool(samples.max() <= 1.0 and samples.min() >= -1.0)
-
-
-def to_valid(samples: Samples) -> Samples:
-    """Make NaN and infinite samples zero, and clip the others to [-1, 1]."""
-    if is_valid(samples):
-        return samples
-    finite = np.where(np.isfinite(samples), samples, np.float32(0))
-    return np.clip(finite, -1.0, 1.0)
 
 
 def silence(frames: int, channels: int) -> Iterator[Samples]:

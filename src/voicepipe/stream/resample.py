@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soxr
 
+from voicepipe.errors import UnsupportedAudioError
 from voicepipe.types.audio import downmix
 
 
@@ -134,3 +135,24 @@ class Resampler:
         if self._flushed:
             msg = "the stream has been flushed"
             raise ValueError(msg)
+
+
+def check_format(rate: int, channels: int, source: str | None = None) -> None:
+    """
+    Refuse a recording of a rate or a number of channels that is not read.
+
+    Raises:
+        UnsupportedAudioError: If one is out of its range.
+    """
+    for value, low, high, unit in (
+        (rate, MIN_RATE, MAX_RATE, "Hz"),
+        (channels, 1, MAX_CHANNELS, "channels"),
+    ):
+        if not low <= value <= high:
+            got, wanted = f"{value} {unit}", f"{low} to {high} {unit}"
+            raise UnsupportedAudioError(
+                f"{got} is not supported; wanted {wanted}",
+                source=source,
+                got=got,
+                wanted=wanted,
+            )

@@ -78,7 +78,7 @@ _REFUSED: tuple[tuple[int, bytes, str], ...] = (
 _FOREIGN: tuple[tuple[int, bytes, str], ...] = (
     (0, b"PK\x03\x04", "a ZIP archive"),
     (0, b"PK\x05\x06", "a ZIP archive"),
-    (0, b"\x1f\x8b", "gzip data"),
+    (0, b"\x1f\x8b\x08", "gzip data"),
     (4, b"1AY&SY", "bzip2 data"),
     (0, b"\xfd7zXZ\x00", "xz data"),
     (0, b"\x28\xb5\x2f\xfd", "Zstandard data"),
@@ -151,13 +151,30 @@ def sniff(head: bytes, *, source: str | None = None) -> Container:
     """
     if not head:
         raise EmptyAudioError("there are no bytes", source=source)
-    _refuse(head, source)
-    kind = _by_magic(head, source) or _behind_tags(head, source)
+    kind = by_magic(head, source=source) or _behind_tags(head, source)
     if kind is not None:
         return kind
+    raise _not_audio(text_kind(head) or "unknown binary data", source)
+
+
+def by_magic(head: bytes, *, source: str | None = None) -> Container | None:
+    """
+    Tell what has a magic number; ``None`` for all else, MP3, AAC and text among it.
+
+    Sixteen bytes are enough for all but a tar archive, which takes 262.
+
+    Raises:
+        NotAudioError: If it is an archive, an image, a program.
+        UnsupportedAudioError: If it is a recording in a container that is refused.
+    """
+    _refuse(head, source)
+    return _by_magic(head, source)
+
+
+def text_kind(head: bytes) -> str | None:
+    """Name the kind of text that a file begins with; ``None`` for binary data."""
     text = _text(head[:_TEXT_BYTES])
-    what = "unknown binary data" if text is None else _name_text(text)
-    raise _not_audio(what, source)
+    return None if text is None else _name_text(text)
 
 
 def _refuse(head: bytes, source: str | None) -> None:

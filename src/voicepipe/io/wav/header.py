@@ -16,6 +16,20 @@ from voicepipe.errors import (
     DamagedAudioError,
     TruncatedAudioError,
 )
+from voicepipe.stream.riff import (
+    ABOUT_2_GIB,
+    ABOUT_4_GIB,
+    CODECS,
+    FLOAT,
+    FORM_BYTES,
+    MAX_CHUNKS,
+    NOT_CLOSED,
+    PCM,
+    UNCOMPRESSED,
+    UNKNOWN_32,
+    UNKNOWN_64,
+    read_form,
+)
 
 
 if TYPE_CHECKING:
@@ -23,49 +37,15 @@ if TYPE_CHECKING:
     from voicepipe.io.source import SourceFile
 
 
-PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE
-"""Format tags: integers, IEEE floats, G.711, and "see the subformat"."""
-
-UNCOMPRESSED = frozenset({PCM, FLOAT, ALAW, MULAW})
-"""Tags of formats in which each sample has bits of its own."""
-
-_CODECS = {
-    (PCM, 8): "pcm_u8",
-    (PCM, 16): "pcm_s16le",
-    (PCM, 24): "pcm_s24le",
-    (PCM, 32): "pcm_s32le",
-    (FLOAT, 32): "pcm_f32le",
-    (FLOAT, 64): "pcm_f64le",
-    (ALAW, 8): "pcm_alaw",
-    (MULAW, 8): "pcm_mulaw",
-}
-
-# What follows the tag in a subformat's GUID: of all formats that have a tag, and of
-# Ambisonic B-format, which is PCM or floats.
-_SUBFORMATS = (
-    bytes.fromhex("000000001000800000aa00389b71"),
-    bytes.fromhex("00002107d3118644c8c1ca000000"),
-)
-
-# Chunks before the samples; more would keep a reader busy for nothing. As many are
-# followed behind them.
-_MAX_CHUNKS = 1_000
-
-NOT_CLOSED = b"voicepipe: not closed".ljust(28, b"\0")
-"""What ``WavWriter`` has in its JUNK chunk until the file is closed."""
-
-_UNKNOWN_32 = 0xFFFFFFFF
-"""Says "not known" (FFmpeg's pipe, and RF64 without sizes) or "see ds64"."""
-
-# libsndfile begins an RF64 file with -1; others have the largest signed number.
-_UNKNOWN_64 = frozenset({(1 << 63) - 1, (1 << 64) - 1})
-
-# Sizes that stand for "as long as can be". SoX's pipe says 0x7FFFF000 (MS_UNSPEC in its
-# wav.c), rounded down to whole frames; arecord stops just short of, or at, 2 GiB.
-# Others do the same at 4 GiB. A size within 64 KiB of these limits is believed only if
-# the file agrees.
-_ABOUT_2_GIB = range(0x7FFF0000, 0x80000000 + 1)
-_ABOUT_4_GIB = range(0xFFFF0000, _UNKNOWN_32)
+__all__ = [
+    "FLOAT",
+    "NOT_CLOSED",
+    "PCM",
+    "UNCOMPRESSED",
+    "WavHeader",
+    "raw_header",
+    "read_header",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -115,7 +95,7 @@ class WavHeader:
     @property
     def codec(self) -> str | None:
         """FFmpeg's name for uncompressed samples, ``None`` for what is not read."""
-        return _CODECS.get((self.tag, self.bits))
+        return CODECS.get((self.tag, self.bits))
 
     @property
     def frame_bytes(self) -> int:
@@ -143,7 +123,7 @@ def raw_header(raw: RawFormat, size: int) -> WavHeader:
         size: Bytes in the file: all of them are samples. What is left behind the last
             whole frame counts as trailing.
     """
-    tag, bits = next(kind for kind, name in _CODECS.items() if name == raw.encoding)
+    tag, bits = next(kind for kind, name in CODECS.items() if name == raw.encoding)
     trailing = size % (raw.channels * bits // 8)
     return WavHeader(
         tag=tag,
@@ -170,17 +150,13 @@ def read_header(file: SourceFile) -> WavHeader:
     chunks = _chunks_before(file)
     if len(chunks.form) < 16:
         raise DamagedAudioError("no format before the samples", source=file.label)
-    tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", chunks.form[:16])
-    if tag == EXTENSIBLE and chunks.form[26:40] in _SUBFORMATS:
-        tag = struct.unpack("<H", chunks.form[24:26])[0]
-    if tag in {ALAW, MULAW}:
-        bits = 8  # some writers tell the width that it decodes to
+    form = read_form(chunks.form)
     extent = _extent(file, chunks)
     return WavHeader(
-        tag=tag,
-        channels=channels,
-        rate=rate,
-        bits=bits,
+        tag=form.tag,
+        channels=form.channels,
+        rate=form.rate,
+        bits=form.bits,
         data_at=chunks.data_at,
         data_bytes=extent.there,
         declared_bytes=extent.declared,
@@ -214,13 +190,13 @@ class _Extent:
 def _chunks_before(file: SourceFile) -> _Chunks:
     magic, riff_bytes = struct.unpack("<4sI4x", _exactly(file, 0, 12))
     at, form, ds64, not_closed = 12, b"", None, False
-    for _ in range(_MAX_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         name, size = struct.unpack("<4sI", _exactly(file, at, 8))
         at += 8
         if name == b"data":
             break
         if name == b"fmt ":
-            form = _exactly(file, at, min(size, 40))
+            form = _exactly(file, at, min(size, FORM_BYTES))
         elif name == b"JUNK" and size == len(NOT_CLOSED):
             not_closed = _exactly(file, at, size) == NOT_CLOSED
         elif name == b"ds64" and size >= 16:
@@ -228,7 +204,7 @@ def _chunks_before(file: SourceFile) -> _Chunks:
         at += size + size % 2
     else:
         raise DamagedAudioError("no samples among 1,000 chunks", source=file.label)
-    if magic != b"RIFF" and size == _UNKNOWN_32 and ds64 is None:
+    if magic != b"RIFF" and size == UNKNOWN_32 and ds64 is None:
         # Nobody is known to leave this: those who turn RIFF into RF64 while recording
         # are told to write the sizes first and the new name last (BS.2088, 2.5).
         msg = f"{magic.decode()} without the chunk that has its sizes"
@@ -239,12 +215,12 @@ def _chunks_before(file: SourceFile) -> _Chunks:
 def _extent(file: SourceFile, chunks: _Chunks) -> _Extent:
     """Weigh the announced size of the samples against the file."""
     riff_bytes, size = chunks.riff_bytes, chunks.data_bytes
-    doubtful = size in _ABOUT_2_GIB or size in _ABOUT_4_GIB
+    doubtful = size in ABOUT_2_GIB or size in ABOUT_4_GIB
     there = file.size - chunks.data_at
     if chunks.not_closed and size <= there:
         return _Extent(there, size, unclosed=True)
-    if size == _UNKNOWN_32:
-        if chunks.ds64 is None or chunks.ds64[1] in _UNKNOWN_64:
+    if size == UNKNOWN_32:
+        if chunks.ds64 is None or chunks.ds64[1] in UNKNOWN_64:
             return _Extent(there, None, unclosed=True)
         riff_bytes, size = chunks.ds64
     if size == 0 and file.size - 8 - riff_bytes not in {0, 1}:
@@ -255,7 +231,7 @@ def _extent(file: SourceFile, chunks: _Chunks) -> _Extent:
     # No samples, in a file that is as long as it says, is believed: unless what is
     # there instead is nothing else.
     if (size == 0 and trailing) or (doubtful and (trailing or size > there)):
-        declared = size if size in _ABOUT_2_GIB else None
+        declared = size if size in ABOUT_2_GIB else None
         return _Extent(there, declared, unclosed=True)
     return _Extent(min(there, size), size, trailing=trailing)
 
@@ -263,7 +239,7 @@ def _extent(file: SourceFile, chunks: _Chunks) -> _Extent:
 def _trailing(file: SourceFile, at: int, *, padded: bool) -> int:
     """Count the bytes from an offset to the end that are no well-formed chunks."""
     trailing = 0
-    for _ in range(_MAX_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         head = _read(file, at, 9)
         # Not all writers pad to an even length. No name of a chunk begins with a zero.
         if padded and not _printable(head[:1]):

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from voicepipe.errors import TruncatedAudioError, UnsupportedAudioError
-from voicepipe.io.samples import to_float
-from voicepipe.io.wav.header import FLOAT, UNCOMPRESSED
-from voicepipe.stream.g711 import expand
+from voicepipe.errors import TruncatedAudioError
+from voicepipe.stream.riff import unsupported
+from voicepipe.stream.samples import pcm_array, to_float
 from voicepipe.types.audio import DecodeReport
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
-
-    import numpy.typing as npt
+    from collections.abc import Iterator
 
     from voicepipe.io.source import SourceFile
     from voicepipe.io.wav.header import WavHeader
@@ -58,7 +52,7 @@ class PcmDecoder:
         self._frames = 0
         self._cut = header.cut
         if header.codec is None:
-            raise _unsupported(header, file.label)
+            raise unsupported(header.tag, header.bits, file.label)
         self._codec: str = header.codec
 
     @property
@@ -90,7 +84,6 @@ class PcmDecoder:
         frame, header = self._header.frame_bytes, self._header
         total = header.data_bytes // frame
         most = _BLOCK_SAMPLES // self.channels
-        array = _ARRAYS[self._codec]
         self._file.seek(header.data_at)
         while self._frames < total:
             wanted = min(most, total - self._frames)
@@ -100,7 +93,7 @@ class PcmDecoder:
             self._frames += frames
             self.fraction = self._frames / total
             if frames:
-                samples = to_float(array(data[: frames * frame]))
+                samples = to_float(pcm_array(self._codec, data[: frames * frame]))
                 yield samples.reshape(-1, self.channels)
             if frames < wanted:  # the file has been cut since its header was read
                 self._cut = True
@@ -116,42 +109,3 @@ class PcmDecoder:
 
     def close(self) -> None:
         """Do nothing: there is nothing to give back."""
-
-
-def _unsupported(header: WavHeader, name: str | None) -> UnsupportedAudioError:
-    kind = {FLOAT: "float"}.get(header.tag, "integer")
-    got = f"{header.bits}-bit {kind}"
-    if header.tag not in UNCOMPRESSED:
-        got = f"the format 0x{header.tag:04X}"
-    return UnsupportedAudioError(
-        f"{got} samples are not supported",
-        source=name,
-        got=got,
-        wanted="8, 16, 24 or 32-bit integer, 32 or 64-bit float, A-law or µ-law",
-    )
-
-
-def _from_24_bits(data: bytes) -> npt.NDArray[np.int32]:
-    """Widen to 32 bits, at the upper end."""
-    # Each sample is read together with the byte before it, which is then made zero:
-    # seven times as fast as copying the bytes to their places.
-    with_byte_before = np.ndarray(
-        (len(data) // 3,), "<i4", buffer=b"\0" + data, strides=(3,)
-    )
-    return with_byte_before & np.int32(-256)
-
-
-def _view(kind: str) -> Callable[[bytes], npt.NDArray[Any]]:
-    return lambda data: np.frombuffer(data, kind)
-
-
-_ARRAYS: dict[str, Callable[[bytes], npt.NDArray[Any]]] = {
-    "pcm_u8": _view("u1"),
-    "pcm_s16le": _view("<i2"),
-    "pcm_s24le": _from_24_bits,
-    "pcm_s32le": _view("<i4"),
-    "pcm_f32le": _view("<f4"),
-    "pcm_f64le": _view("<f8"),
-    "pcm_alaw": lambda data: expand(np.frombuffer(data, np.uint8), "alaw"),
-    "pcm_mulaw": lambda data: expand(np.frombuffer(data, np.uint8), "mulaw"),
-}

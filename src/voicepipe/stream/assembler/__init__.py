@@ -1,0 +1,1 @@
+"""Live audio in whatever form it comes, put together as 16-bit samples."""
