@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from voicepipe.stream.assembler.sound import Sound
     from voicepipe.stream.packets.decoder import DecoderFactory
 
-
-Chunk: TypeAlias = "bytes | bytearray | memoryview"
-"""A piece of a stream, cut anywhere."""
 
 MAX_SNAPSHOT_BYTES = 256 << 10
 """Most bytes of a snapshot."""
@@ -121,7 +118,9 @@ class ChunkAssembler:
         # Reads what passes through untouched, where that comes next.
         self._passing: PlainReader | None = None
 
-    def push(self, data: Chunk, /) -> tuple[npt.NDArray[np.int16], ...]:
+    def push(
+        self, data: bytes | bytearray | memoryview, /
+    ) -> tuple[npt.NDArray[np.int16], ...]:
         """
         Take bytes; give the samples that are ready.
 
