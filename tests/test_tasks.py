@@ -39,6 +39,18 @@ async def test_of_several_errors_of_one_class_one_is_raised() -> None:
         await fail_together(KeyError("one"), KeyError("two"), KeyError("three"))
 
 
+async def test_an_error_is_bare_though_all_is_being_cancelled_from_outside() -> None:
+    async def wait() -> None:
+        await anyio.sleep_forever()
+
+    with pytest.raises(KeyError, match="one"), anyio.CancelScope() as outer:
+        async with task_group() as group:
+            group.start_soon(wait)
+            await anyio.sleep(0.01)
+            outer.cancel()
+            raise KeyError("one")
+
+
 async def test_errors_of_several_classes_stay_a_group() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await fail_together(KeyError("one"), OSError("two"))

@@ -34,7 +34,9 @@ async def task_group() -> AsyncIterator[TaskGroup]:
         async with anyio.create_task_group() as group:
             yield group
     except BaseExceptionGroup as errors:
-        error: BaseException = errors
+        # On trio the cancellation of the tasks beside it stands in the group too.
+        _, own = errors.split(anyio.get_cancelled_exc_class())
+        error: BaseException = own or errors
         while (
             isinstance(error, BaseExceptionGroup)
             and len({type(one) for one in error.exceptions}) == 1
