@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-_INDIA = dt.timezone(dt.timedelta(hours=5, minutes=30), "IST")
+# Known also where the system has no time zone database.
+_ZONES = {
+    "Asia/Kolkata": dt.timezone(dt.timedelta(hours=5, minutes=30), "IST"),
+    "UTC": dt.UTC,
+}
 
 # At DEBUG these write down what goes over the wire, speech included.
 _CHATTY = ("h11", "httpcore", "httpx", "uvicorn.error", "websockets")
@@ -88,7 +92,7 @@ def log_zone(name: str) -> dt.tzinfo:
     """
     Give a time zone by its IANA name.
 
-    ``Asia/Kolkata`` is known also where the system has no time zone database.
+    ``Asia/Kolkata`` and ``UTC`` are known also where the system knows no zones.
 
     Raises:
         SettingsError: If there is no such zone.
@@ -96,8 +100,8 @@ def log_zone(name: str) -> dt.tzinfo:
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, OSError, ValueError) as exc:
-        if name == "Asia/Kolkata":
-            return _INDIA
+        if name in _ZONES:
+            return _ZONES[name]
         raise SettingsError(
             "the log's time zone",
             "must be an IANA name such as Asia/Kolkata"

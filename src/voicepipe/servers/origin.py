@@ -16,6 +16,8 @@ from voicepipe.servers.loopback import is_loopback_address, is_loopback_authorit
 
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from voicepipe.servers.asgi import App, ErrorKey, Message, Receive, Scope, Send
     from voicepipe.servers.settings import ServerSettings
 
@@ -152,12 +154,12 @@ async def _answer_preflight(scope: Scope, send: Send) -> None:
 def _with_headers(send: Send, added: list[tuple[bytes, bytes]]) -> Send:
     """Add headers to any answer that has not got them."""
 
-    async def send_with_headers(message: Message) -> None:
+    def send_with_headers(message: Message) -> Awaitable[None]:
         if message["type"] in {"http.response.start", "websocket.http.response.start"}:
             present = list(message.get("headers", ()))
             names = {name.lower() for name, _ in present} - {b"vary"}
             new = [header for header in added if header[0] not in names]
             message = {**message, "headers": [*present, *new]}
-        await send(message)
+        return send(message)
 
     return send_with_headers

@@ -12,6 +12,8 @@ from voicepipe.servers.asgi import peer_of
 
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from voicepipe.servers.asgi import App, Message, Receive, Scope, Send
 
 
@@ -50,13 +52,17 @@ class RequestLog:
             return
         entry = _Entry(scope)
 
-        async def send_and_see(message: Message) -> None:
-            entry.see(message)
-            await send(message)
+        # No coroutine of its own, and a WebSocket's messages pass unseen: there may be
+        # ten thousand in a second.
+        def send_and_see(message: Message) -> Awaitable[None]:
+            if message["type"] != "websocket.send":
+                entry.see(message)
+            return send(message)
 
         async def receive_and_see() -> Message:
             message = await receive()
-            entry.see(message)
+            if message["type"] != "websocket.receive":
+                entry.see(message)
             return message
 
         try:

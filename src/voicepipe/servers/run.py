@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from voicepipe.errors import MissingExtraError, SettingsError
+from voicepipe.servers.descriptors import allow_connections
 from voicepipe.servers.listen import bind_sockets, url_of
 from voicepipe.servers.protocol import DeadlineProtocol
 from voicepipe.servers.way_out import WayOut
 from voicepipe.servers.workers import stop_with_parent, supervise
+from voicepipe.servers.ws_memory import WsLimits
+from voicepipe.servers.ws_protocol import LimitedWebSockets
 
 
 try:
@@ -48,10 +51,16 @@ class ServeOptions:
 
     Attributes:
         several_workers: Whether the app may run in more than one process.
-        max_connections: Connections at a time; a request on one more gets 503.
+        max_connections: Connections at a time; a request on one more gets 503. The
+            process's limit of open files is raised for them, where that may be.
         ws_max_bytes: The longest WebSocket message; a longer one is closed with 1009.
         ws_ping_timeout_s: How long a WebSocket's client may leave a ping unanswered,
-            seconds. uvicorn reads no answer while the app does not read.
+            seconds, while it is listened to and sends nothing else.
+        ws_memory_bytes: Bytes of WebSocket messages, in part or whole, that may wait
+            for the app, of all connections together; above it reading pauses. At least
+            twice ``ws_max_bytes`` to be of use.
+        ws_send_timeout_s: How long a WebSocket's client may take nothing of what is
+            sent to it, seconds; then it is cut off.
         grace_s: After SIGTERM, how long requests may go on before they are cancelled,
             whole seconds. Then the app's own shutdown begins.
         exit_s: After SIGTERM, how long the process has in all, seconds.
@@ -63,6 +72,8 @@ class ServeOptions:
     max_connections: int = 1_000
     ws_max_bytes: int = 16 << 20
     ws_ping_timeout_s: float = 60.0
+    ws_memory_bytes: int = 512 << 20
+    ws_send_timeout_s: float = 30.0
     grace_s: int = 5
     exit_s: float = 9.0
     exit_again_s: float = 0.5
@@ -222,8 +233,13 @@ def _run_one(
         host=settings.host,
         port=settings.port,
         http=options.protocol,
-        # Of uvicorn's three it needs the least memory for each connection.
-        ws="websockets-sansio",
+        ws=LimitedWebSockets.within(
+            WsLimits(
+                memory_bytes=options.ws_memory_bytes,
+                max_message_bytes=options.ws_max_bytes,
+                send_timeout_s=options.ws_send_timeout_s,
+            )
+        ),
         ws_max_size=options.ws_max_bytes,
         ws_ping_timeout=options.ws_ping_timeout_s,
         # A few kilobytes may unfold to the largest message; sound hardly shrinks.
@@ -238,6 +254,7 @@ def _run_one(
         timeout_graceful_shutdown=options.grace_s,
     )
     server = _Server(config, stop=stop, ready=ready)
+    allow_connections(options.max_connections)
     # The app is imported here, while a signal still ends the process at once.
     config.load()
     server.run(list(sockets))
