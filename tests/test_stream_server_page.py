@@ -1,0 +1,187 @@
+"""The streaming server's own page and JavaScript client, in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import threading
+from signal import SIGKILL
+from typing import TYPE_CHECKING
+
+import httpx
+import numpy as np
+import pytest
+from playwright.sync_api import expect, sync_playwright
+from stream_server_runner import StreamServer
+from stream_wire import as_wav, noise, stored
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+KEY = "open sesame"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+STREAM = """
+async ({data, rate, pauseMs}) => {
+    const { CaptureClient } = await import("/static/client.js");
+    const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
+    const client = new CaptureClient(location.origin.replace("http", "ws"), { rate });
+    let acks = 0;
+    client.addEventListener("ack", () => (acks += 1));
+    await client.open();
+    for (let at = 0; at < bytes.length; at += 4096) {
+        await client.send(bytes.subarray(at, at + 4096));
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+    const info = await client.close();
+    return { info, acks, acknowledged: client.acknowledgedBytes };
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+def test_the_javascript_client_goes_on_when_the_server_was_killed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    samples = noise(16_000, 1, 10.0)
+    data = as_wav(samples, 16_000)
+    with StreamServer(tmp_path) as server:
+
+        def kill() -> None:
+            server.stop(SIGKILL)
+            server.start()
+
+        page = browser.new_page()
+        page.goto(server.url)
+        killer = threading.Timer(1.0, kill)
+        killer.start()
+        found = page.evaluate(
+            STREAM,
+            {
+                "data": base64.b64encode(data).decode(),
+                "rate": 16_000,
+                "pauseMs": 30,
+            },
+        )
+        killer.join()
+        page.close()
+
+        assert found["info"]["status"] == "completed"
+        assert found["acknowledged"] == found["info"]["bytes_received"] == len(data)
+        assert found["acks"] == -(-len(data) // 4_096)
+        assert np.array_equal(stored(server, found["info"]["session_id"]), samples)
+
+
+def test_the_javascript_client_says_why_it_was_refused(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with StreamServer(tmp_path) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        said = page.evaluate(
+            """async () => {
+                const { CaptureClient } = await import("/static/client.js");
+                const client = new CaptureClient(location.origin.replace("http", "ws"),
+                    { rate: 1 });
+                try { await client.open(); } catch (error) { return error.message; }
+            }"""
+        )
+        page.close()
+
+    assert said == "Invalid sample rate"
+
+
+def test_the_page_asks_for_the_key_and_sends_lists_and_plays(
+    browser: Browser, tmp_path: Path
+) -> None:
+    samples = noise(44_100, 1, 2.0)
+    (tmp_path / "call.wav").write_bytes(as_wav(samples, 44_100))
+    with StreamServer(tmp_path, VOICEPIPE_API_KEY=KEY) as server:
+        page = browser.new_page()
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on(
+            "console",
+            lambda said: (
+                faults.append(said.text) if "Content Security" in said.text else None
+            ),
+        )
+        page.goto(server.url)
+        key = page.get_by_label("The server's key")
+        key.fill("wrong")
+        page.get_by_role("button", name="Show the sessions").click()
+        expect(page.get_by_role("alert")).to_contain_text("not the right one")
+        key.fill(KEY)
+        page.get_by_role("button", name="Show the sessions").click()
+        expect(page.get_by_text("No sessions yet")).to_be_visible()
+
+        page.get_by_text("Send a recording").click()
+        page.get_by_label("File").set_input_files(tmp_path / "call.wav")
+        page.get_by_role("button", name="Send", exact=True).click()
+        expect(page.get_by_text("Stored: 0:02 in 11 chunks.")).to_be_visible()
+        card = page.get_by_role("listitem")
+        expect(card).to_have_count(1)
+        expect(card).to_contain_text("completed")
+        expect(card).to_contain_text("call.wav")
+        card.get_by_role("button", name="Play").click()
+        audio = card.locator("audio")
+        expect(audio).to_have_js_property("duration", 2)
+        with page.expect_download() as download:
+            card.get_by_role("link", name="Download").click()
+        saved = download.value.path().read_bytes()
+        sessions = httpx.get(
+            f"{server.url}/api/audio/sessions",
+            headers={"Authorization": f"Bearer {KEY}"},
+            trust_env=False,
+        ).json()
+        page.close()
+
+        assert faults == []
+        assert KEY not in server.log()
+        assert saved == server.wav(sessions[0]["session_id"]).read_bytes()
+        assert np.array_equal(stored(server, sessions[0]["session_id"]), samples)
+
+
+def test_the_page_follows_a_session_that_is_being_recorded(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with StreamServer(tmp_path) as server:
+        page = browser.new_page(viewport={"width": 360, "height": 700})
+        page.goto(server.url)
+        expect(page.get_by_text("No sessions yet")).to_be_visible()
+        found = page.evaluate(
+            """() => new Promise((resolve) => {
+                const url = location.origin.replace("http", "ws");
+                window.live = new WebSocket(`${url}/api/ws/audio?sample_rate=8000`);
+                window.live.onmessage = ({data}) => resolve(data);
+                window.live.onopen = () => window.live.send(new Uint8Array(160000));
+            })"""
+        )
+        card = page.get_by_role("listitem")
+        expect(card).to_contain_text("recording", timeout=10_000)
+        expect(card).to_contain_text("0:10")
+        expect(page.get_by_role("status").first).to_have_text("1 being recorded")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        card.get_by_role("button", name="Close the session").click()
+        expect(card).to_contain_text("completed")
+        page.close()
+
+        assert json.loads(found)["status"] == "active"
+        assert width <= 360
