@@ -32,6 +32,7 @@ from audio import (
     resample_case,
     standardize_cases,
 )
+from capture import capture_cases, capture_lines
 from case import PAIRS, Case, measure
 from downloads import clean, download_cases, make_files, web_server
 from engines import store_case, transcribe_case
@@ -52,6 +53,8 @@ PACKAGES = (
     "soundfile",
     "soxr",
     "SQLAlchemy",
+    "uvicorn",
+    "websockets",
 )
 
 PROGRAMS = ("aria2c", "curl", "nginx")
@@ -94,7 +97,7 @@ def row(case: Case) -> str:
     return line
 
 
-def report(rows: list[str], memory: str) -> str:
+def report(rows: list[str], paragraphs: list[str]) -> str:
     """Write the page."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     made = (
@@ -120,7 +123,7 @@ def report(rows: list[str], memory: str) -> str:
         "| --- | --- | --- | --- | --- | --- |",
         *rows,
         "",
-        memory,
+        "\n\n".join(paragraphs),
         "",
     ]
     return "\n".join(lines)
@@ -172,11 +175,13 @@ def main() -> None:
             resample_case(),
             transcribe_case(),
             store_case(folder),
+            *capture_cases(folder, stack),
         ]
-        memory = peak_of_a_day(folder) if not arguments.only else ""
-        print(memory, flush=True)
         rows = [row(case) for case in cases if arguments.only in case.name]
-        page = report(rows, memory)
+        lines = capture_lines(folder) if arguments.only in "live audio" else []
+        if not arguments.only:
+            lines.append(peak_of_a_day(folder))
+        page = report(rows, lines)
     if arguments.only:
         print(page)
         return

@@ -84,7 +84,17 @@ def show_public_bases(
 
 ALIASES = {
     stringify_annotation(getattr(voicepipe, name), "smart"): f"~voicepipe.{name}"
-    for name in ("AudioSource", "JobStatus", "Samples", "StageName")
+    for name in (
+        "AudioSource",
+        "CaptureStatus",
+        "DecoderFactory",
+        "Durability",
+        "EndReason",
+        "JobStatus",
+        "Samples",
+        "StageName",
+        "StreamFormat",
+    )
 }
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 RANKS = (
-    ("errors", "tasks"),
+    ("errors", "homes", "tasks"),
     ("types",),
     ("protocols",),
     ("stream",),

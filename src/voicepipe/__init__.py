@@ -11,6 +11,8 @@ import importlib
 import logging
 from typing import TYPE_CHECKING
 
+from voicepipe.homes import HOMES as _HOMES
+
 
 if TYPE_CHECKING:
     from voicepipe.analysis.conversation import CONVERSATION_TYPES
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
         BlockedUrlError,
         CallError,
         CallNotFoundError,
+        CaptureError,
         ChildCrashedError,
+        ChunkTooLargeError,
         ConnectionFailedError,
         DamagedAudioError,
         DecoderCrashedError,
@@ -46,9 +50,19 @@ if TYPE_CHECKING:
         MissingExtraError,
         NoRecordingError,
         NotAudioError,
+        OffsetGapError,
+        SessionBusyError,
+        SessionClosedError,
+        SessionFullError,
+        SessionNotFoundError,
         SettingsError,
         StoreError,
+        StreamError,
+        StreamLostError,
+        StreamRefusedError,
         TooLargeError,
+        TooManyConnectionsError,
+        TooManySessionsError,
         TranscriptionError,
         TruncatedAudioError,
         UnsupportedAudioError,
@@ -61,6 +75,21 @@ if TYPE_CHECKING:
         BatchProgress,
         BatchSummary,
         ListFormat,
+    )
+    from voicepipe.io.capture.connection import (
+        CaptureConnection,
+    )
+    from voicepipe.io.capture.store import (
+        CaptureStore,
+    )
+    from voicepipe.io.capture.values import (
+        CaptureOptions,
+        CaptureStatus,
+        ChunkAck,
+        Durability,
+        EndReason,
+        SessionInfo,
+        SessionSpec,
     )
     from voicepipe.io.download.bar import download_progress_bar
     from voicepipe.io.download.downloader import Downloader
@@ -77,6 +106,14 @@ if TYPE_CHECKING:
     from voicepipe.io.read import iter_audio, read_audio
     from voicepipe.io.recordings import FetchedWav, FetchOutcome, Recording
     from voicepipe.io.source import AudioSource
+    from voicepipe.io.streaming.client import (
+        StreamClient,
+    )
+    from voicepipe.io.streaming.values import (
+        StreamAck,
+        StreamOptions,
+        StreamSummary,
+    )
     from voicepipe.io.telephony import CallInfo, TelephonyClient, call_info_from_json
     from voicepipe.io.wav.recover import Recovery, recover
     from voicepipe.io.wav.writer import WavWriter
@@ -93,8 +130,23 @@ if TYPE_CHECKING:
         StreamingTranscriber,
         Transcriber,
     )
+    from voicepipe.stream.assembler.assembler import (
+        ChunkAssembler,
+    )
+    from voicepipe.stream.assembler.detect import (
+        StreamFormat,
+    )
+    from voicepipe.stream.assembler.report import (
+        StreamReport,
+    )
     from voicepipe.stream.channels import DualMono
     from voicepipe.stream.g711 import G711Decoder, G711Encoder, G711Law
+    from voicepipe.stream.packets.decoder import (
+        CodecName,
+        Decoded,
+        DecoderFactory,
+        PacketDecoder,
+    )
     from voicepipe.stream.resample import Resampler
     from voicepipe.stream.vad import EnergyVad, SpeechSpan, VadOptions
     from voicepipe.stream.windows import SilenceCutter
@@ -140,15 +192,26 @@ __all__ = [
     "CallError",
     "CallInfo",
     "CallNotFoundError",
+    "CaptureConnection",
+    "CaptureError",
+    "CaptureOptions",
+    "CaptureStatus",
+    "CaptureStore",
     "ChannelDiarizer",
     "ChildCrashedError",
     "ChildLimits",
+    "ChunkAck",
+    "ChunkAssembler",
+    "ChunkTooLargeError",
+    "CodecName",
     "ConnectionFailedError",
     "Conversation",
     "DamagedAudioError",
     "DecodeOptions",
     "DecodeReport",
+    "Decoded",
     "DecoderCrashedError",
+    "DecoderFactory",
     "DecoderTimeoutError",
     "DiarizationError",
     "Diarizer",
@@ -160,7 +223,9 @@ __all__ = [
     "DownloadRequest",
     "Downloader",
     "DualMono",
+    "Durability",
     "EmptyAudioError",
+    "EndReason",
     "EnergyVad",
     "ExtractiveAnalyzer",
     "FetchError",
@@ -187,6 +252,8 @@ __all__ = [
     "NoRecordingError",
     "NonTalk",
     "NotAudioError",
+    "OffsetGapError",
+    "PacketDecoder",
     "Pipeline",
     "PipelineOptions",
     "PocketSphinxModel",
@@ -200,6 +267,12 @@ __all__ = [
     "Resampler",
     "Samples",
     "Segment",
+    "SessionBusyError",
+    "SessionClosedError",
+    "SessionFullError",
+    "SessionInfo",
+    "SessionNotFoundError",
+    "SessionSpec",
     "SettingsError",
     "SilenceCutter",
     "SpeakerMetrics",
@@ -209,10 +282,21 @@ __all__ = [
     "StageName",
     "Standardized",
     "StoreError",
+    "StreamAck",
+    "StreamClient",
+    "StreamError",
+    "StreamFormat",
+    "StreamLostError",
+    "StreamOptions",
+    "StreamRefusedError",
+    "StreamReport",
+    "StreamSummary",
     "StreamingTranscriber",
     "TalkMetrics",
     "TelephonyClient",
     "TooLargeError",
+    "TooManyConnectionsError",
+    "TooManySessionsError",
     "Transcriber",
     "Transcript",
     "TranscriptionError",
@@ -242,61 +326,7 @@ __all__ = [
     "write_wav",
 ]
 
-# Where each name lives. The tests hold this, the imports above and __all__ together.
-_HOMES = {
-    "analysis.conversation": "CONVERSATION_TYPES",
-    "analysis.extractive": "ExtractiveAnalyzer",
-    "analysis.metrics": "talk_metrics",
-    "asr.diarize": "ChannelDiarizer assign_speakers",
-    "asr.sphinx": "PocketSphinxModel PocketSphinxTranscriber",
-    "errors": """
-        AnalysisError AudioError BadResponseError BatchError BlockedUrlError
-        CallError CallNotFoundError ChildCrashedError ConnectionFailedError
-        DamagedAudioError DecoderCrashedError DecoderTimeoutError DiarizationError
-        DiskFullError EmptyAudioError FetchError FetchTimeoutError HttpStatusError
-        InvalidIdError InvalidUrlError JobError JobNotFoundError JobStateError
-        LeaseLostError MissingExtraError NoRecordingError NotAudioError StoreError
-        TooLargeError TranscriptionError TruncatedAudioError UnsupportedAudioError
-        VoicepipeError
-        SettingsError
-    """,
-    "io.batch.bar": "batch_progress_bar",
-    "io.batch.run": "run_batch",
-    "io.batch.values": "BatchOptions BatchProgress BatchSummary ListFormat",
-    "io.download.bar": "download_progress_bar",
-    "io.download.downloader": "Downloader",
-    "io.download.values": """
-        Download DownloadOptions DownloadOutcome DownloadProgress DownloadRequest
-    """,
-    "io.fetch": "fetch_wav fetch_wavs",
-    "io.many": "Standardized standardize_many",
-    "io.options": "DecodeOptions RawEncoding RawFormat",
-    "io.read": "iter_audio read_audio",
-    "io.recordings": "FetchOutcome FetchedWav Recording",
-    "io.source": "AudioSource",
-    "io.telephony": "CallInfo TelephonyClient call_info_from_json",
-    "io.wav.recover": "Recovery recover",
-    "io.wav.writer": "WavWriter",
-    "io.write": "standardize write_wav",
-    "jobs.store": "SqlJobStore",
-    "pipeline": "Pipeline PipelineOptions",
-    "proc.limits": "ChildLimits",
-    "progress": "progress_bars",
-    "protocols": "Analyzer Diarizer JobStore Stage StreamingTranscriber Transcriber",
-    "stream.channels": "DualMono",
-    "stream.g711": "G711Decoder G711Encoder G711Law",
-    "stream.resample": "Resampler",
-    "stream.vad": "EnergyVad SpeechSpan VadOptions",
-    "stream.windows": "SilenceCutter",
-    "types": """
-        Analysis Audio Conversation DecodeReport Hypothesis Interruption Job
-        JobStatus NonTalk Point Progress Samples Segment SpeakerMetrics StageName
-        TalkMetrics Transcript Turn WavFile Word
-    """,
-    "types.transcript": "turns_to_rttm",
-}
-"""Which names live in which module."""
-
+# The tests hold this, the imports above and __all__ together.
 _MODULES = {
     name: f"{__name__}.{home}"
     for home, names in _HOMES.items()
