@@ -39,7 +39,7 @@ SNIPPETS = DOCS / "snippets"
 SAMPLE = ROOT / "examples" / "data" / "sample_call.flac"
 
 DIRECTIVE = re.compile(
-    r"^\.\. (?:auto\w+|py:\w+|currentmodule):: ([\w.]+)$", re.MULTILINE
+    r"^\.\. (?:auto\w+|py:\w+|currentmodule):: ([\w.]+)(?:\(\))?$", re.MULTILINE
 )
 
 CELLS = """

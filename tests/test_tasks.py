@@ -43,12 +43,16 @@ async def test_an_error_is_bare_though_all_is_being_cancelled_from_outside() -> 
     async def wait() -> None:
         await anyio.sleep_forever()
 
-    with pytest.raises(KeyError, match="one"), anyio.CancelScope() as outer:
-        async with task_group() as group:
-            group.start_soon(wait)
-            await anyio.sleep(0.01)
-            outer.cancel()
-            raise KeyError("one")
+    async def fail() -> None:
+        with anyio.CancelScope() as outer:
+            async with task_group() as group:
+                group.start_soon(wait)
+                await anyio.sleep(0.01)
+                outer.cancel()
+                raise KeyError("one")
+
+    with pytest.raises(KeyError, match="one"):
+        await fail()
 
 
 async def test_errors_of_several_classes_stay_a_group() -> None:

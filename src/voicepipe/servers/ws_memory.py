@@ -61,8 +61,8 @@ class Holding:
 
     def __init__(self, wake: Callable[[], None], evict: Callable[[], None]) -> None:
         """Hold nothing."""
-        self.wake = wake
-        self.evict = evict
+        self.wake: Callable[[], None] = wake
+        self.evict: Callable[[], None] = evict
         self.size: int = 0
         self.owed: bool = False
         self.mark_at: float = 0.0

@@ -70,6 +70,12 @@ class LimitedWebSockets(WebSocketsSansIOProtocol):
     memory: ClassVar[MessageMemory] = MessageMemory(limits)
     slow_lane: ClassVar[SlowLane] = SlowLane(limits.flood_share)
 
+    # uvicorn's own.
+    read_paused: bool
+    ping_sent_at: float
+    pong_timer: Any
+    close_timer: Any
+
     @classmethod
     def within(cls, limits: WsLimits) -> type[Self]:
         """Give a class whose connections share the memory of these limits."""

@@ -88,18 +88,18 @@ class Session:
         session_id: str = "",
     ) -> None:
         """Begin without a connection."""
-        self.session_id = session_id
-        self.unacked = Unacked()
-        self.chunk_count = 0
+        self.session_id: str = session_id
+        self.unacked: Unacked = Unacked()
+        self.chunk_count: int = 0
         self.acks: deque[StreamAck] = deque(maxlen=_KEPT_ACKS)
-        self.begun = False
+        self.begun: bool = False
         self.closing = False
         self.leaving = False
         self.summary: StreamSummary | None = None
         self.failure: StreamError | None = None
         self.failed_chunk: StreamError | None = None
-        self.ended = False
-        self.bell = Bell()
+        self.ended: bool = False
+        self.bell: Bell = Bell()
         self._endpoint = endpoint
         self._options = options
         self._wanted = wanted

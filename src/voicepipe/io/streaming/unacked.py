@@ -30,8 +30,8 @@ class Unacked:
 
     def __init__(self, offset: int = 0) -> None:
         """Begin with nothing."""
-        self.offset = offset
-        self.size = 0
+        self.offset: int = offset
+        self.size: int = 0
         self._waiting: deque[bytes] = deque()
         self._flying: deque[bytes] = deque()
         self._aside: deque[bytes] = deque()

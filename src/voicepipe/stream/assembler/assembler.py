@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 import numpy as np
 
 from voicepipe.stream.assembler.convert import Converter, Past
-from voicepipe.stream.assembler.detect import StreamFormat
+from voicepipe.stream.assembler.detect import MAY_BE_CODED, StreamFormat
 from voicepipe.stream.assembler.report import StreamReport
 from voicepipe.stream.assembler.sound import format_of, samples_of
 from voicepipe.stream.assembler.source import Source
@@ -252,6 +252,23 @@ class ChunkAssembler:
         if plain is None or plain.form is None or self._flushed:
             return False
         return plain.form.rate == self.rate
+
+    def is_light(self, data: bytes, /) -> bool:
+        """
+        Tell whether a push of these bytes is ``light``, also where it is the first one.
+
+        A first push tells what the stream is. If that cannot be compressed sound, it
+        takes hardly longer than the next ones, resampled sound excepted: a millisecond
+        for 64 KiB.
+
+        Args:
+            data: What is to be pushed.
+        """
+        return self.light or (
+            self._source.begins
+            and self.format in {"wav", "flac"}
+            and not data.startswith(MAY_BE_CODED)
+        )
 
     @property
     def broken(self) -> bool:

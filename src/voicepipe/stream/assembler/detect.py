@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+MAY_BE_CODED = (b"fLaC", b"ID3", b"\xff")
+"""
+What compressed sound begins with: FLAC, a tag, the sync word of MPEG frames and ADTS.
+
+Frames behind something else are looked for only where the client says MP3 or AAC.
+"""
+
 StreamFormat: TypeAlias = Literal["wav", "mp3", "flac", "aac"]
 """What a client says it sends; what it does send, the content tells."""
 
@@ -97,7 +104,7 @@ class Look(Generic[T]):
         self._make = make
         self._judge = make()
         self._wanted = next(self._judge)
-        self.head = bytearray()
+        self.head: bytearray = bytearray()
         self.push(head)
 
     def push(self, data: bytes) -> T | None:

@@ -88,7 +88,7 @@ class PlainReader:
         self.container = "wav" if form is None else "raw"
         self.form: Form | None = form
         self.files = 0 if form is None else 1
-        self.dropped_bytes = 0
+        self.dropped_bytes: int = 0
         self._header: HeaderParser | None = HeaderParser() if form is None else None
         self._frame = 1 if form is None else frame_bytes(form)
         self._sound = True  # or a chunk behind it, read as frames of one byte

@@ -103,12 +103,17 @@ class Source:
     @property
     def plain(self) -> PlainReader | None:
         """The reader of uncompressed sound that the next bytes go to, if to one."""
+        if self._restart is None and isinstance(self._reader, PlainReader):
+            return self._reader
+        return None
+
+    @property
+    def begins(self) -> bool:
+        """Whether a stream or a connection begins, and no decoder is at work."""
         reader = self._reader
-        return (
-            reader
-            if isinstance(reader, PlainReader) and self._restart is None
-            else None
-        )
+        if isinstance(reader, PlainReader):
+            return self._restart is not None and not self._restart.head
+        return reader is None and self._look is None and not self._tag
 
     @property
     def current(self) -> tuple[str, str]:
