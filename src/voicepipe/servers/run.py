@@ -240,6 +240,9 @@ def _run_one(
         app,
         host=settings.host,
         port=settings.port,
+        # uvloop is not taken though it may be there: how it pauses reading differs, and
+        # the limits of WebSockets have been tried on this one.
+        loop="asyncio",
         http=options.protocol,
         ws=LimitedWebSockets.within(
             WsLimits(
