@@ -7,6 +7,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import av
 import numpy as np
 from coded_bytes import crc, id3_tag, mp3_frames, xing_count
 from hypothesis import settings
@@ -205,12 +206,15 @@ FILES: dict[str, tuple[PacketCodec, Callable[[], bytes]]] = {
     ),
     "mp3 that goes on by a tenth": ("mp3", lambda: _frames_more(3)),
     "mp3 of one frame": ("mp3", lambda: mp3(44_100, 1, 0.01)),
+    # FFmpeg 8.1, in PyAV 19, believes the number and drops all of the sound as padding;
+    # a stream cannot: it does not know whether more comes.
     **{
         f"mp3 of few frames that announces {count}": (
             "mp3",
             functools.partial(_announcing, count),
         )
         for count in (2, 3)
+        if int(av.__version__.split(".")[0]) < 19
     },
     "layer II": ("mp3", layer_2),
     "adts": ("aac", adts),

@@ -222,6 +222,29 @@ async def test_limits_of_sessions_and_connections_hold(tmp_path: Path) -> None:
         assert store.active == 2
 
 
+async def test_a_session_that_all_have_left_makes_room_and_can_be_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    async with CaptureStore(tmp_path, CaptureOptions(max_sessions=2)) as store:
+        first, second = await store.create(SPEC), await store.create(SPEC)
+        await first.write(sound(0, 200))
+        await second.leave()
+        await first.leave()
+
+        third = await store.create(SPEC)
+
+        assert (await store.info(second.session_id)).status == "interrupted"
+        assert (await store.info(first.session_id)).status == "active"
+        again = await store.join(second.session_id)
+        assert (await store.info(first.session_id)).status == "interrupted"
+        with pytest.raises(TooManySessionsError):
+            await store.join(first.session_id)
+        await third.close_session()
+        back = await store.join(first.session_id, offset=200)
+        assert (await back.write(sound(200, 400))).bytes_received == 400
+        await again.leave()
+
+
 @pytest.mark.parametrize(
     "session_id",
     ["", "x", "../etc/passwd", str(uuid.uuid1()), str(uuid.uuid4()).upper(), "a\0b"],

@@ -181,7 +181,15 @@ class Recorder:
         self._check_open()
         return self._catalogue
 
+    async def _make_place(self) -> None:
+        """Where all places are taken, park a session whose clients have gone."""
+        session = self._sessions.longest_left()
+        live = None if session is None else self.lives.get(session.session_id)
+        if live is not None:
+            await self._park([live], "idle")
+
     async def _create(self, spec: SessionSpec) -> CaptureConnection:
+        await self._make_place()
         now = self._clock()
         session = self._sessions.create(str(uuid.uuid4()), spec.rate, now)
         # The clock of the day may stand still, or go back.
@@ -196,6 +204,8 @@ class Recorder:
         return await self._begin(session, saved, None, is_new=True)
 
     async def _join(self, session_id: str, offset: int | None) -> CaptureConnection:
+        if session_id not in self.lives:
+            await self._make_place()
         async with self._doors.of(session_id):
             live = self.lives.get(session_id)
             if live is None:

@@ -149,7 +149,9 @@ class CaptureStore:
             The first connection to it.
 
         Raises:
-            TooManySessionsError: If there are ``max_sessions`` active ones.
+            TooManySessionsError: If there are ``max_sessions`` active ones with a
+                connection to each; else the one that has had none for longest is
+                parked.
             DiskFullError: If there is no space left.
             OSError: If its file cannot be made.
             CaptureError: If the store is closed.

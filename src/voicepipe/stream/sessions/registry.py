@@ -95,6 +95,23 @@ class Sessions:
         session = self.active[session_id] = Session(session_id, counters, now)
         return session
 
+    def longest_left(self) -> Session | None:
+        """
+        Give the session to park so that there is room for another one.
+
+        Returns:
+            That without a connection for longest; ``None`` where there is room, or
+            somebody is connected to each.
+        """
+        if len(self.active) < self._limits.max_sessions:
+            return None
+        left = [
+            session
+            for session in self.active.values()
+            if not session.connections and session.chunk is None
+        ]
+        return min(left, key=lambda session: session.left_at, default=None)
+
     def join(
         self, session: Session, now: float, *, offset: int | None = None
     ) -> Connection:
