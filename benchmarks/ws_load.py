@@ -36,15 +36,15 @@ REQUEST = (
 )
 
 
-def frame(payload: bytes) -> bytes:
-    """Make a binary frame, RFC 6455 section 5.2."""
+def frame(payload: bytes, first: int = 0x82) -> bytes:
+    """Make a frame, RFC 6455 section 5.2: a binary one, if nothing else is said."""
     size = len(payload)
     if size < 126:
-        head = struct.pack(">BB", 0x82, 0x80 | size)
+        head = struct.pack(">BB", first, 0x80 | size)
     elif size < 1 << 16:
-        head = struct.pack(">BBH", 0x82, 0x80 | 126, size)
+        head = struct.pack(">BBH", first, 0x80 | 126, size)
     else:
-        head = struct.pack(">BBQ", 0x82, 0x80 | 127, size)
+        head = struct.pack(">BBQ", first, 0x80 | 127, size)
     return head + bytes(4) + payload
 
 
@@ -88,6 +88,8 @@ class Client(asyncio.Protocol):
             del self.data[: at + size]
             if kind == 1:
                 self.take(message)
+            elif kind == 9:
+                self.transport.write(frame(message, 0x8A))
             elif kind == 8:
                 self.fail(f"closed with {int.from_bytes(message[:2], 'big')}")
 
