@@ -21,6 +21,7 @@ from voicepipe.testing import check_stage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from voicepipe.stream.assembler.detect import StreamFormat
     from voicepipe.stream.packets.decoder import (
         CodecName,
         Decoded,
@@ -244,3 +245,28 @@ def test_a_big_picture_in_front_of_flac_is_no_sound() -> None:
     samples = assemble(pieces_of(file, range(0, len(file), 9_999)), rate=RATE)
 
     np.testing.assert_array_equal(samples, whole(coded("flac")))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_first_push_that_is_called_light_needs_no_decoder(kind: str) -> None:
+    samples = (8_000 * signal(RATE, 1)).astype("<i2").tobytes()
+    hints: tuple[StreamFormat, ...] = ("wav", "flac")
+    for hint in hints:
+        assert not ChunkAssembler(rate=RATE, format=hint).is_light(coded(kind))
+        for data in (coded("wav"), samples):
+            assembler = ChunkAssembler(rate=RATE, format=hint, decoders=Failing(0))
+            assert assembler.is_light(data)
+            assembler.push(data)
+            assert assembler.light
+            assembler.restart()
+            assert assembler.is_light(data)
+            assert not assembler.is_light(coded(kind))
+    assert not ChunkAssembler(rate=RATE, format="mp3").is_light(samples)
+    assert not ChunkAssembler(rate=RATE, format="aac").is_light(samples)
+
+
+def test_a_push_behind_a_few_bytes_is_not_called_light() -> None:
+    assembler = ChunkAssembler(rate=RATE)
+    assembler.push(coded("flac")[:2])
+
+    assert not assembler.is_light(coded("flac")[2:])

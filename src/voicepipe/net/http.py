@@ -70,7 +70,7 @@ class HttpClient:
         self._slots = anyio.Semaphore(limits.connections)
         self._connections = Connections(
             GuardedBackend(policy, resolve_s=limits.resolve_s, resolve=resolve),
-            ssl_context or _default_ssl_context(),
+            ssl_context or default_ssl_context(),
             most_idle=limits.connections,
         )
 
@@ -192,8 +192,8 @@ def _redirected(url: Url, location: str) -> Url:
 
 
 @functools.cache
-def _default_ssl_context() -> ssl.SSLContext:
-    # The same certificates for all clients; reading them takes 20 ms.
+def default_ssl_context() -> ssl.SSLContext:
+    """Give whom to trust: the same for all clients, as reading it takes 20 ms."""
     return httpx.create_ssl_context(trust_env=False)
 
 

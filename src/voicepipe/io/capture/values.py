@@ -83,7 +83,8 @@ class SessionInfo:
         status: ``active`` while it is recorded, also between two connections;
             ``interrupted`` when it waits for somebody to go on with it; ``completed``
             when nothing can be added any more.
-        path: Its WAV file. Of an active session it is up to half a second behind.
+        path: Its WAV file. Of an active session it is half a second behind, or two
+            seconds where a thousand are active.
         rate: Frames per second, Hz.
         channels: Channels.
         format: What the session said that it would send.

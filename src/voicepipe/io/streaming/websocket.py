@@ -8,7 +8,6 @@ network, RFC 6455. Nothing is compressed.
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import socket
 import ssl
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 import anyio.to_thread
-import httpx
 from anyio.abc import SocketAttribute
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidMessage, InvalidStatus
@@ -26,6 +24,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from voicepipe.errors import StreamError, StreamLostError, StreamRefusedError
+from voicepipe.net.http import default_ssl_context
 
 
 if TYPE_CHECKING:
@@ -314,7 +313,7 @@ async def _connect(endpoint: Endpoint, options: StreamOptions) -> ByteStream:
             return await anyio.connect_tcp(endpoint.host, endpoint.port)
         context = options.ssl_context
         if context is None:
-            context = await anyio.to_thread.run_sync(_default_ssl_context)
+            context = await anyio.to_thread.run_sync(default_ssl_context)
         return await anyio.connect_tcp(
             endpoint.host,
             endpoint.port,
@@ -335,12 +334,6 @@ def _keep_buffer_short(stream: ByteStream) -> None:
         own = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - not Django
         with contextlib.suppress(OSError):
             own.setsockopt(socket.IPPROTO_TCP, option, _UNSENT)
-
-
-@functools.cache
-def _default_ssl_context() -> ssl.SSLContext:
-    # Reading the certificates takes 20 ms.
-    return httpx.create_ssl_context(trust_env=False)
 
 
 def _shaken(error: Exception) -> StreamError:
