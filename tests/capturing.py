@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shutil
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ async def write_all(
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for something that nobody tells."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while not true():  # noqa: ASYNC110
             await anyio.sleep(0.01)
 
@@ -65,9 +66,28 @@ def samples_of(info: SessionInfo) -> bytes:
 
 
 def killed(folder: Path, copy: Path) -> Path:
-    """Copy a folder as a process that is killed now would leave it."""
-    shutil.copytree(folder, copy)
-    return copy
+    """
+    Copy a folder as a process that is killed now would leave it.
+
+    A store's threads may be at work on it: copied again until nothing has changed.
+    """
+    while True:
+        before = _looks(folder)
+        with contextlib.suppress(shutil.Error):
+            shutil.copytree(folder, copy)
+            if _looks(folder) == before:
+                return copy
+        shutil.rmtree(copy)
+
+
+def _looks(folder: Path) -> dict[str, tuple[int, int]]:
+    """Give each file's size and time of its last change."""
+    found = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            found[str(path)] = (status.st_size, status.st_mtime_ns)
+    return found
 
 
 def after_power_cut(folder: Path) -> Path:

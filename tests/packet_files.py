@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import struct
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import av
 import numpy as np
-from coded_bytes import crc, id3_tag, mp3_frames, xing_count
+from coded_bytes import crc, id3_tag, mp3_frames, opus_silence, xing_count
 from hypothesis import settings
 from make_audio import encode, signal
 from mux_audio import PLAIN_MP3, mux
@@ -17,6 +18,7 @@ from mux_audio import PLAIN_MP3, mux
 from voicepipe import DecodeOptions, read_audio
 from voicepipe.stream.packets.codec import AvPacketDecoder
 from voicepipe.stream.packets.readers import open_reader
+from voicepipe.stream.packets.splitter import Splitter
 
 
 if TYPE_CHECKING:
@@ -28,9 +30,15 @@ if TYPE_CHECKING:
     from voicepipe.stream.packets.decoder import DecoderFactory
     from voicepipe.stream.packets.reader import PacketReader
     from voicepipe.stream.packets.readers import PacketCodec
+    from voicepipe.stream.packets.splitter import Packet
 
 
-LAW = settings(max_examples=20, deadline=None)
+AnySplitter = TypeVar("AnySplitter", bound=Splitter)
+
+LAW = settings(max_examples=20)
+
+CHROMIUM = Path(__file__).with_name("recorded") / "chromium.webm"
+"""What Chromium 156 made of a sound like ``signal``, paused in the midst of it."""
 
 
 @functools.cache
@@ -91,6 +99,23 @@ def flac(
     samples = signal(rate, channels, seconds)
     sf.write(file, samples, rate, format="FLAC", subtype=subtype)
     return file.getvalue()
+
+
+@functools.cache
+def opus(kind: str, channels: int = 1, seconds: float = 1.0) -> bytes:
+    """Encode to Opus: ``"webm"``, ``"webm-live"``, or ``"opus"`` for Ogg."""
+    return encode(kind, signal(48_000, channels, seconds), 48_000)
+
+
+@functools.cache
+def quiet_opus(muxer: str, frame_ms: str, bits: str = "64k") -> bytes:
+    """Encode speech's way, with a pause in it, so that the codec changes its modes."""
+    samples = signal(48_000, 1, 2.0)
+    samples[30_000:60_000] *= 0.0001
+    coding = {"b": bits, "frame_duration": frame_ms}
+    if frame_ms in {"20", "60"}:
+        coding["application"] = "voip"
+    return mux(muxer, "libopus", samples, rate=48_000, coding=coding)
 
 
 def layer_2(rate: int = 16_000) -> bytes:
@@ -227,6 +252,17 @@ FILES: dict[str, tuple[PacketCodec, Callable[[], bytes]]] = {
     "flac 8 bits": ("flac", functools.partial(flac, 8_000, subtype="PCM_S8")),
     "flac of variable frames": ("flac", variable_flac),
     "flac behind a tag": ("flac", lambda: id3_tag(bytes(5_000)) + flac()),
+    "webm": ("webm", functools.partial(opus, "webm")),
+    "webm of a live stream, 2": ("webm", functools.partial(opus, "webm-live", 2)),
+    "webm of Chromium": ("webm", CHROMIUM.read_bytes),
+    "webm of speech": ("webm", functools.partial(quiet_opus, "webm", "60", "14k")),
+    "webm of narrow band": ("webm", functools.partial(quiet_opus, "webm", "20", "6k")),
+    "webm of short frames": ("webm", functools.partial(quiet_opus, "webm", "2.5")),
+    "matroska": ("webm", functools.partial(quiet_opus, "matroska", "20", "40k")),
+    "ogg": ("ogg", functools.partial(opus, "opus")),
+    "ogg, 2": ("ogg", functools.partial(opus, "opus", 2)),
+    "ogg of long frames": ("ogg", functools.partial(quiet_opus, "ogg", "120", "20k")),
+    "ogg of silence": ("ogg", lambda: opus_silence(1)),
 }
 """Whole files, each with what it is opened as."""
 
@@ -267,6 +303,24 @@ def read(
     blocks += reader.flush()
     reader.close()
     return blocks, reader
+
+
+def split(
+    splitter: AnySplitter, data: bytes, lengths: Iterable[int] = ()
+) -> tuple[list[Packet], AnySplitter]:
+    """Cut a file into packets, pushed in pieces until it ends."""
+    packets = []
+    for piece in pieces(data, lengths):
+        packets += splitter.push(piece)
+        if splitter.ended is not None:
+            break
+    packets += splitter.flush()
+    return packets, splitter
+
+
+def data_of(packets: Iterable[Packet]) -> tuple[bytes, ...]:
+    """Give the bytes of packets."""
+    return tuple(packet.data for packet in packets)
 
 
 def joined(blocks: Sequence[Block]) -> Any:

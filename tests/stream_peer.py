@@ -21,7 +21,9 @@ import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import anyio.lowlevel
 import attrs
+from app_runner import kept_port
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Coroutine
 
+    import pytest
     from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
 
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PATH = re.compile(r"(?P<base>.*)/api/ws/audio(/(?P<id>[^/]+))?")
+
+# A busy machine may stop any thread for seconds.
+_WAIT_S = 60
 
 # Its own log would show what the tests look for in the client's.
 _LOG = logging.Logger("stream peer")  # noqa: LOG001
@@ -77,10 +83,12 @@ class StreamPeer:
         refusals: What the next connections get, and the code they are closed with.
         judge: Says of a chunk why it is not taken: a code and a text.
         each_takes_s: Seconds that each chunk takes.
+        speechless: Whether connections that are not refused are never greeted.
         silent: Whether chunks are taken and not answered.
         reading: Cleared to have no chunk looked at, and soon nothing read any more.
         hello: Sent instead of the first message.
         answer: Makes other answers of the right ones.
+        close_faults: Why the next closes fail: a code and a text.
         after_close: Called instead of saying that a session is completed.
         fragments: Whether answers to chunks come in three fragments.
         most_open: Connections at the same time, at most.
@@ -97,8 +105,10 @@ class StreamPeer:
         self.reading = threading.Event()
         self.reading.set()
         self.silent = False
+        self.speechless = False
         self.hello: str | None = None
         self.answer: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+        self.close_faults: deque[tuple[str, str]] = deque()
         self.after_close: Callable[[ServerConnection], None] | None = None
         self.fragments = False
         self.most_open = 0
@@ -108,7 +118,7 @@ class StreamPeer:
         self._thread = threading.Thread(target=self._loop.run_forever, name="peer")
         self._thread.start()
         self._server: Server | None = None
-        self.port = 0
+        self.port = kept_port(self)
         self.start()
 
     @property
@@ -150,7 +160,7 @@ class StreamPeer:
         return self._do(self._ping())
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_WAIT_S)
 
     async def _start(self) -> None:
         self._server = await serve(
@@ -163,14 +173,18 @@ class StreamPeer:
             compression=None,
             logger=_LOG,
             ping_interval=None,
+            open_timeout=_WAIT_S,
+            reuse_address=True,
         )
-        self.port = next(iter(self._server.sockets)).getsockname()[1]
 
     async def _stop(self) -> None:
         assert self._server is not None
         self._server.close(close_connections=False)
-        await self._cut()
-        await self._server.wait_closed()
+        closed = asyncio.create_task(self._server.wait_closed())
+        while not closed.done():
+            # One may still be shaking hands, and open only then.
+            await self._cut()
+            await asyncio.wait({closed}, timeout=0.05)
 
     async def _cut(self) -> None:
         for connection in list(self._open):
@@ -221,6 +235,9 @@ class StreamPeer:
         if self.refusals:
             message, code = self.refusals.popleft()
             await self._refuse(connection, message, code)
+            return
+        if self.speechless:
+            await connection.wait_closed()
             return
         assert connection.request is not None
         path, _, query = connection.request.path.partition("?")
@@ -273,7 +290,8 @@ class StreamPeer:
             if isinstance(message, str):
                 if json.loads(message).get("action") == "close_session":
                     await self._close(connection, session)
-                    return
+                    if session.status == "completed":
+                        return
                 continue
             await asyncio.sleep(self.each_takes_s)
             while not self.reading.is_set():  # noqa: ASYNC110 - set by a thread
@@ -299,10 +317,7 @@ class StreamPeer:
         if session.writer not in {None, connection}:
             fault = ("busy", "another connection writes")
         if fault is not None:
-            answer = self._state(session, "Failed to process chunk")
-            error, detail = fault
-            answer |= {"status": "error", "error": error, "detail": detail}
-            return answer, 0
+            return self._failed(session, "Failed to process chunk", *fault), 0
         session.writer = connection
         new = data[max(len(session.data) - position, 0) :]
         if new or not data:
@@ -311,6 +326,11 @@ class StreamPeer:
         return self._state(session, "Chunk processed successfully"), len(data)
 
     async def _close(self, connection: ServerConnection, session: PeerSession) -> None:
+        if self.close_faults:
+            what = "Failed to close session"
+            answer = self._failed(session, what, *self.close_faults.popleft())
+            await connection.send(json.dumps(answer))
+            return
         session.status = "completed"
         if self.after_close is not None:
             self.after_close(connection)
@@ -319,6 +339,12 @@ class StreamPeer:
         message |= {"duration_seconds": 1.5, "file_path": f"/rec/{session.id}.wav"}
         await connection.send(json.dumps(message))
         await connection.close(1000)
+
+    def _failed(
+        self, session: PeerSession, what: str, error: str, detail: str
+    ) -> dict[str, Any]:
+        answer = self._state(session, what)
+        return answer | {"status": "error", "error": error, "detail": detail}
 
     def _state(self, session: PeerSession, message: str) -> dict[str, Any]:
         return {
@@ -337,7 +363,7 @@ class StreamPeer:
         self.stop()
         self._do(self._settle())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
+        self._thread.join(_WAIT_S)
         self._loop.close()
 
     async def _settle(self) -> None:
@@ -347,6 +373,37 @@ class StreamPeer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._loop.shutdown_default_executor()
+
+
+class Waits:
+    """
+    A client's waits between two tries: they take no time, and nothing else takes any.
+
+    Each is the longest that may be drawn.
+
+    Attributes:
+        all: What was waited, seconds.
+        now: The time that the client counts its tries in, seconds.
+        each_takes: How much of that time passes for each second.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.all: list[float] = []
+        self.now = 100.0
+        self.each_takes = 1.0
+        monkeypatch.setattr("voicepipe.io.streaming.backoff.anyio", self)
+        monkeypatch.setattr("voicepipe.io.streaming.backoff.random", self)
+
+    def current_time(self) -> float:
+        return self.now
+
+    def uniform(self, _: float, most: float) -> float:
+        return most
+
+    async def sleep(self, seconds: float) -> None:
+        self.all.append(seconds)
+        self.now += seconds * self.each_takes
+        await anyio.lowlevel.checkpoint()
 
 
 class BadLine:
@@ -414,6 +471,18 @@ class BadLine:
         target: socket.socket,
         left: int | None,
     ) -> None:
+        try:
+            self._pass_on(pair, source, target, left)
+        finally:
+            pair.ended()
+
+    def _pass_on(
+        self,
+        pair: _Pair,
+        source: socket.socket,
+        target: socket.socket,
+        left: int | None,
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
                 while pair.frozen:
@@ -437,11 +506,11 @@ class BadLine:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        with self._lock:
-            for pair in self._pairs:
-                pair.close()
+        self._threads[0].join(_WAIT_S)  # no pairs are added any more
+        for pair in self._pairs:
+            pair.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(_WAIT_S)
         for pair in self._pairs:
             pair.release()
 
@@ -454,15 +523,26 @@ class _Pair:
         self.over = threading.Event()
         self.client = client
         self._sockets = (client, server)
+        self._lock = threading.Lock()
+        self._pumps = 2
+        self._reset = False
 
     def reset(self) -> None:
+        self._reset = True
         for one in self._sockets:
             with contextlib.suppress(OSError):
                 one.setsockopt(
                     socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
                 )
         self.close()
-        self.release()
+
+    def ended(self) -> None:
+        """Reset at last: the descriptor of a closed socket is soon somebody else's."""
+        with self._lock:
+            self._pumps -= 1
+            last = not self._pumps
+        if last and self._reset:
+            self.release()
 
     def close(self) -> None:
         self.over.set()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stream_server_runner import StreamServer
 
 
-WAIT_S = 30
+WAIT_S = 60
 CHUNK = 4_096
 CLOSE = {"type": "control", "action": "close_session"}
 
@@ -106,6 +106,10 @@ def wire(
         max_size=None,
         max_queue=None,
         compression=None,
+        # Nothing here is over because a busy machine was slow.
+        open_timeout=WAIT_S,
+        close_timeout=WAIT_S,
+        ping_interval=None,
     ) as socket:
         yield Wire(socket, "newSession" if session_id is None else "session")
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import sync_playwright
+from browser import (
+    a_browser,  # noqa: F401 - a fixture
+    needs_chromium,
+    opened,
+)
 from stream_server_runner import StreamServer
 
 
@@ -20,8 +23,6 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 # What a page does that knows nothing but the contract: pieces of 4 KiB, either after
 # the first message or at once, and an answer for each.
@@ -59,7 +60,7 @@ async ({path, data, eager}) => {
 """
 
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -68,22 +69,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def page(browser: Browser, server: StreamServer) -> Iterator[Page]:
-    page = browser.new_page()
-    page.goto(server.url)
-    yield page
-    page.close()
+    with opened(browser, server.url) as page:
+        yield page
 
 
 def a_wav(rate: int, seconds: float) -> bytes:
@@ -134,7 +123,7 @@ def test_the_page_of_the_server_lists_and_plays_a_recording(
 
     page.reload()
     row = page.get_by_text(session_id[:8]).first
-    row.wait_for(timeout=10_000)
+    row.wait_for()
     played = page.evaluate(
         """async (url) => {
             const audio = new Audio(url);

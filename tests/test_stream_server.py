@@ -30,18 +30,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# Some start servers, twice.
 RATES = [8_000, 16_000, 22_050, 44_100, 48_000, 96_000]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamServer]:
-    with StreamServer(tmp_path_factory.mktemp("stored")) as server:
+    folder = tmp_path_factory.mktemp("stored")
+    # Not closed in the middle of another test.
+    with StreamServer(folder, CONNECTION_TIMEOUT_SECONDS="3600") as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def http(server: StreamServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
         yield client
 
 
@@ -289,7 +292,8 @@ def test_one_writes_at_a_time_until_another_takes_over(server: StreamServer) -> 
     ("chunk", "fault"),
     [
         (b"<!doctype html><html><body>Please log in</body></html>" * 20, "not_audio"),
-        (b"OggS\0\2" + bytes(400), "unsupported_audio"),
+        (bytes([0, 0, 0, 24]) + b"ftypM4A " + bytes(400), "unsupported_audio"),
+        (b"OggS\0\2" + bytes(400), "damaged_audio"),
     ],
 )
 def test_what_is_no_sound_is_refused_and_the_session_goes_on(
@@ -528,7 +532,7 @@ def test_the_examples_own_client_sends_a_file(
             capture_output=True,
             check=False,
             text=True,
-            timeout=60,
+            timeout=100,
         )
 
     done, refused = run("--rate", "16000"), run("--rate", "1")
@@ -556,7 +560,7 @@ def test_a_session_goes_on_after_the_server_has_ended(
         half = None if number == signal.SIGKILL else stored(server, session_id)
         server.start()
         path = f"{server.url}/api/audio/sessions/{session_id}"
-        parked = httpx.get(path, trust_env=False).json()
+        parked = httpx.get(path, timeout=60, trust_env=False).json()
         with wire(server, session_id, offset=acked["bytes_received"]) as talk:
             joined = talk.hear()
             for chunk in chunks[12:]:
@@ -584,7 +588,9 @@ def test_an_interrupted_session_can_be_closed_by_http(tmp_path: Path) -> None:
             server.stop(signal.SIGKILL)
         server.start()
         answer = httpx.post(
-            f"{server.url}/api/audio/sessions/{session_id}/close", trust_env=False
+            f"{server.url}/api/audio/sessions/{session_id}/close",
+            timeout=60,
+            trust_env=False,
         )
 
         assert json.loads(answer.text)["status"] == "completed"

@@ -42,7 +42,7 @@ class Talker:
         self.stopped = anyio.Event()
 
     async def run(self, url: str) -> None:
-        options = StreamOptions(reconnect_s=60.0, connect_s=5.0)
+        options = StreamOptions(reconnect_s=600.0)
         async with StreamClient(url, rate=RATE, options=options) as client:
             self.session_id = client.session_id
             while not self.stopped.is_set():
@@ -61,7 +61,7 @@ async def killed(server: StreamServer, kills: int) -> list[Talker]:
     """Kill the server so often while five talk to it; gives them."""
     rnd = random.Random(kills)
     talkers = [Talker(number) for number in range(5)]
-    with anyio.fail_after(kills * 12.0 + 60.0):
+    with anyio.fail_after(kills * 60.0):
         async with anyio.create_task_group() as group:
             for talker in talkers:
                 group.start_soon(talker.run, server.ws_url)
@@ -71,7 +71,8 @@ async def killed(server: StreamServer, kills: int) -> list[Talker]:
                 sent = {talker.session_id: bytes(talker.sent) for talker in talkers}
                 await anyio.to_thread.run_sync(server.start)
                 await anyio.to_thread.run_sync(readable, server, sent)
-            await anyio.sleep(0.5)
+            while min(len(talker.sent) for talker in talkers) <= kills * CHUNK:  # noqa: ASYNC110
+                await anyio.sleep(0.1)
             for talker in talkers:
                 talker.stopped.set()
     return talkers
@@ -106,6 +107,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.mark.timeout(700)
 async def test_ten_kills_of_the_server_cost_no_byte(tmp_path: Path) -> None:
     with StreamServer(tmp_path) as server:
         talkers = await killed(server, 10)
@@ -138,7 +140,7 @@ async def cut_while_streaming(server: StreamServer, cuts: int) -> tuple[int, int
         for number in range(cuts):
             up, down = rnd.randint(600, 60_000), rnd.randint(300, 3_000)
             line.cuts.append((None, down) if number % 4 == 3 else (up, None))
-        options = StreamOptions(reconnect_s=60.0)
+        options = StreamOptions(reconnect_s=600.0)
         async with StreamClient(line.url, rate=RATE, options=options) as client:
             while line.cut < cuts or len(sent) % 2:
                 chunk = rnd.randbytes(rnd.randint(1, 9_000))
@@ -181,7 +183,10 @@ async def test_a_compressed_stream_keeps_its_length_through_a_kill(
     data = encode(kind, signal(RATE, 1), RATE)
     whole = await read_audio(data)
     with StreamServer(tmp_path) as server:
-        async with StreamClient(server.ws_url, rate=RATE, format=kind) as client:
+        options = StreamOptions(reconnect_s=600.0)
+        async with StreamClient(
+            server.ws_url, rate=RATE, format=kind, options=options
+        ) as client:
             for at in range(0, len(data), 1_000):
                 await client.send(data[at : at + 1_000])
                 if at == len(data) // 2_000 * 1_000:

@@ -7,6 +7,7 @@ layer round them counts.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
@@ -36,12 +37,14 @@ from voicepipe import (
     SessionSpec,
     VoicepipeError,
 )
-from voicepipe.servers.asgi import Refusal, path_of, refuse
+from voicepipe.servers.asgi import SEND_NOW, Refusal, path_of, refuse
 from voicepipe.servers.metrics import Metrics
 
 
 if TYPE_CHECKING:
-    from voicepipe import CaptureConnection, CaptureStore, EndReason
+    from collections.abc import Callable
+
+    from voicepipe import CaptureConnection, CaptureStore, ChunkAck, EndReason
     from voicepipe.servers.asgi import Message, Receive, Scope, Send
 
 
@@ -91,13 +94,13 @@ async def audio_socket(scope: Scope, receive: Receive, send: Send) -> None:
     except Refused as refused:
         refusals.add(refused.reason)
         _logger.warning("refused a connection: %s", refused.reason)
-        talk = Talk(receive, send)
+        talk = Talk(scope, receive, send)
         await talk.say(refused.message)
         await talk.close(refused.code)
         return
     opened.value += 1
     async with connection:
-        await Talk(receive, send).serve(connection, joined=bool(matched[1]))
+        await Talk(scope, receive, send).serve(connection, joined=bool(matched[1]))
 
 
 async def _open(
@@ -155,14 +158,19 @@ class Talk:
     it went is stored.
 
     Args:
+        scope: The connection's.
         receive: The server's.
         send: The server's.
     """
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Begin."""
         self._receive = receive
         self._send = send
+        # Where the server can do it, chunks are answered without waking this task.
+        extension = scope["extensions"].get(SEND_NOW, {})
+        self._send_now: Callable[[str], bool] | None = extension.get("call")
+        self._keeps_up = self._send_now is not None
         self._deaf = False
         self._waits = False
         self._ended: EndReason | None = None
@@ -206,23 +214,41 @@ class Talk:
     async def _take(self, connection: CaptureConnection, data: bytes) -> None:
         began = time.perf_counter()
         try:
+            if self._keeps_up:
+                told = functools.partial(
+                    self._tell, connection, began=began, size=len(data)
+                )
+                if connection.submit(data, told):
+                    return
             ack = await connection.write(data)
         except SessionClosedError:
             # Why, is told by who has closed it.
             self._ended = self._ended or await connection.wait_ended()
         except (VoicepipeError, OSError) as exc:
-            if self._is_over(connection, exc):
-                return
-            code, _ = fault_of(exc)
-            faults.add(code)
-            if code == "internal":
-                _logger.exception("a chunk could not be stored")
-            await self.say(failed(connection.info, "Failed to process chunk", exc))
+            if not self._is_over(connection, exc):
+                await self.say(_fault(connection, exc))
         else:
-            chunks.value += 1
-            received.value += len(data)
-            ack_s.add(time.perf_counter() - began)
-            await self._say_text(acknowledged(ack))
+            await self._say_text(_counted(ack, began, len(data)))
+            self._keeps_up = self._send_now is not None
+
+    def _tell(
+        self,
+        connection: CaptureConnection,
+        ack: ChunkAck | None,
+        error: Exception | None,
+        *,
+        began: float,
+        size: int,
+    ) -> None:
+        """Answer a chunk that nobody waits for."""
+        if ack is not None:
+            said = _counted(ack, began, size)
+        elif error is None or self._is_over(connection, error):
+            return
+        else:
+            said = text(_fault(connection, error))
+        if self._send_now is not None:
+            self._keeps_up = self._send_now(said)
 
     def _is_over(self, connection: CaptureConnection, error: Exception) -> bool:
         """Tell whether a chunk came too late."""
@@ -288,6 +314,23 @@ class Talk:
             await self._send(message)
         except OSError:
             self._deaf = True
+
+
+def _counted(ack: ChunkAck, began: float, size: int) -> str:
+    """Count a chunk that is safe, and give its answer."""
+    chunks.value += 1
+    received.value += size
+    ack_s.add(time.perf_counter() - began)
+    return acknowledged(ack)
+
+
+def _fault(connection: CaptureConnection, error: Exception) -> dict[str, Any]:
+    """Count a chunk that is not taken, and give its answer."""
+    code, _ = fault_of(error)
+    faults.add(code)
+    if code == "internal":
+        _logger.error("a chunk could not be stored", exc_info=error)
+    return failed(connection.info, "Failed to process chunk", error)
 
 
 def _is_close(said: str) -> bool:

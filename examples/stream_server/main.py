@@ -88,14 +88,32 @@ async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, CaptureStore]]:
 async def keep_for_days(store: CaptureStore, days: float) -> None:
     """Delete sessions that nobody has written for so many days, now and every hour."""
     while days > 0:
-        oldest = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
-        old = [info async for info in all_sessions(store) if info.updated_at < oldest]
-        for info in old:
-            with contextlib.suppress(SessionNotFoundError, SessionBusyError):
-                await store.delete(info.session_id)
-        if old:
-            _logger.info("deleted %d sessions older than %g days", len(old), days)
+        try:
+            await delete_older(store, days)
+        except (VoicepipeError, OSError):
+            _logger.exception("old sessions could not be looked for")
         await anyio.sleep(RETENTION_EVERY_S)
+
+
+async def delete_older(store: CaptureStore, days: float) -> None:
+    """Delete those sessions; one that cannot be deleted stays, and is logged."""
+    oldest = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
+    old = [info async for info in all_sessions(store) if info.updated_at < oldest]
+    deleted, errors = 0, list[Exception]()
+    for info in old:
+        try:
+            await store.delete(info.session_id)
+            deleted += 1
+        except (SessionNotFoundError, SessionBusyError):
+            pass
+        except (VoicepipeError, OSError) as exc:
+            errors.append(exc)
+    if deleted:
+        _logger.info("deleted %d sessions older than %g days", deleted, days)
+    if errors:
+        # A disk that may only be read would else fill the log, with each of thousands.
+        said = "%d of %d old sessions could not be deleted, one as follows"
+        _logger.error(said, len(errors), len(old), exc_info=errors[0])
 
 
 async def all_sessions(store: CaptureStore) -> AsyncIterator[SessionInfo]:

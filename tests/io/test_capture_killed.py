@@ -178,7 +178,6 @@ async def close_all(folder: Path) -> dict[str, SessionInfo]:
         }
 
 
-@pytest.mark.timeout(300)
 def test_no_acknowledged_byte_is_lost_in_ten_kills(tmp_path: Path) -> None:
     apart = stream_and_kill(tmp_path, 10, 150.0)
 

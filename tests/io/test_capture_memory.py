@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 
 if TYPE_CHECKING:
     from stress_report import Report
@@ -27,7 +25,6 @@ def measured(folder: Path, what: str, number: float) -> dict[str, float]:
     return dict(json.loads(done.stdout))
 
 
-@pytest.mark.timeout(300)
 def test_memory_does_not_grow_in_two_hours_of_scaled_time(
     tmp_path: Path, stress_report: Report
 ) -> None:

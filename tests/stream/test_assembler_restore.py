@@ -79,7 +79,7 @@ LISTED = riff(
     "data", [PCM, riff(FORM, DATA), LISTED + riff(FORM, DATA)], ids=len
 )
 @given(places=st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_uncompressed_sound_goes_on_bit_by_bit(
     data: bytes, hint: str, places: st.DataObject
 ) -> None:
@@ -95,7 +95,7 @@ def test_uncompressed_sound_goes_on_bit_by_bit(
 
 @pytest.mark.parametrize("kind", ["mp3", "mp3-plain", "flac"])
 @given(places=st.data())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_compressed_sound_goes_on_bit_by_bit(kind: str, places: st.DataObject) -> None:
     data = coded(kind)
     at = places.draw(st.lists(st.integers(0, len(data)), max_size=4))
@@ -107,7 +107,7 @@ def test_compressed_sound_goes_on_bit_by_bit(kind: str, places: st.DataObject) -
 
 @pytest.mark.parametrize(("rate_in", "rate", "channels"), RATES)
 @given(places=st.data())
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 def test_another_rate_keeps_every_frame_and_differs_by_rounding(
     rate_in: int, rate: int, channels: int, places: st.DataObject
 ) -> None:
@@ -170,7 +170,7 @@ def test_a_restart_that_is_not_decided_is_remembered(taken_at: int) -> None:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_a_damaged_snapshot_is_an_error(data: st.DataObject) -> None:
     assembler = ChunkAssembler(rate=16_000)
     assembler.push(riff(FORM, DATA))

@@ -116,7 +116,7 @@ def test_every_encoding_is_that_of_the_whole_file(
 
 
 @given(data=st.data(), subtype=st.sampled_from(SUBTYPES), channels=st.integers(1, 2))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_cut_of_any_encoding_gives_the_same_samples(
     encodings: dict[str, bytes], data: st.DataObject, subtype: str, channels: int
 ) -> None:
@@ -148,7 +148,7 @@ def test_a_long_stream_in_one_push_is_that_of_many() -> None:
     long=st.none() | st.integers(0, 2**64 - 1) | st.integers(0, 2 * len(PCM)),
     at=st.data(),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_no_size_in_a_header_loses_or_adds_a_sample(
     riff_bytes: int, size: int, long: int | None, at: st.DataObject
 ) -> None:
@@ -166,7 +166,7 @@ def test_no_size_in_a_header_loses_or_adds_a_sample(
     lies=st.lists(st.integers(0, 99), min_size=12, max_size=12),
     at=st.data(),
 )
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_small_files_cut_anywhere_and_lying_are_put_together(
     sizes: list[int], lies: list[int], at: st.DataObject
 ) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import struct
 
 import numpy as np
+import packet_files
 import pytest
 from coded_bytes import FLAC_PICTURE, FLAC_TAGS, flac_silence, flac_with, id3_tag
 from packet_files import (
     ID3V1,
+    data_of,
     decoded,
     flac,
     flac_frame,
@@ -21,20 +23,15 @@ from packet_files import (
 
 from voicepipe.errors import DamagedAudioError, UnsupportedAudioError
 from voicepipe.stream.packets.codec import AvPacketDecoder
-from voicepipe.stream.packets.flac import MAX_JUNK_BYTES, FlacSplitter
+from voicepipe.stream.packets.flac import FlacSplitter
 from voicepipe.stream.packets.flac_header import MAX_FRAME_BYTES
 from voicepipe.stream.packets.readers import open_reader
+from voicepipe.stream.packets.splitter import MAX_JUNK_BYTES
 
 
 def split(data, lengths=()):  # noqa: ANN001, ANN201
-    splitter = FlacSplitter()
-    packets = []
-    for piece in pieces(data, lengths):
-        packets += splitter.push(piece)
-        if splitter.ended is not None:
-            break
-    packets += splitter.flush()
-    return [packet.data for packet in packets], splitter
+    found, splitter = packet_files.split(FlacSplitter(), data, lengths)
+    return list(data_of(found)), splitter
 
 
 def head_and_frames(data: bytes) -> tuple[bytes, list[bytes]]:
@@ -167,6 +164,19 @@ def test_a_missing_frame_is_noticed() -> None:
 
     assert packets == frames[:3] + frames[5:]
     assert splitter.damaged == 1
+
+
+@pytest.mark.parametrize("junk", [b"", b"x" * 5, bytes(100)])
+@pytest.mark.parametrize("length", [1, 1_000])
+def test_garbage_instead_of_frames_is_counted_to_the_byte(
+    junk: bytes, length: int
+) -> None:
+    head, _ = head_and_frames(flac())
+
+    packets, splitter = split(head + junk, [length] * 200)
+
+    assert packets == []
+    assert splitter.dropped == len(junk)
 
 
 @pytest.mark.parametrize("behind", [flac(8_000), b"RIFF\x00\x00\x00\x00WAVEfmt "])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import packet_files
 import pytest
 from coded_bytes import id3_tag, mp3_frames
 from packet_files import (
@@ -13,11 +14,11 @@ from packet_files import (
     ID3V1,
     PICTURE,
     adts,
+    data_of,
     flac,
     joined,
     layer_2,
     mp3,
-    pieces,
     plain_mp3,
     read,
     without_tag,
@@ -26,7 +27,8 @@ from packet_files import (
 from voicepipe.errors import DamagedAudioError
 from voicepipe.stream.mpeg import adts_frame
 from voicepipe.stream.packets.info import read_info
-from voicepipe.stream.packets.mpeg import MAX_JUNK_BYTES, FrameSplitter
+from voicepipe.stream.packets.mpeg import FrameSplitter
+from voicepipe.stream.packets.splitter import MAX_JUNK_BYTES
 from voicepipe.stream.sniff import sniff
 
 
@@ -45,14 +47,8 @@ def frames_of(codec: str) -> list[bytes]:
 
 
 def split(codec, data, lengths=()):  # noqa: ANN001, ANN201
-    splitter = FrameSplitter(codec)
-    packets = []
-    for piece in pieces(data, lengths):
-        packets += splitter.push(piece)
-        if splitter.ended is not None:
-            break
-    packets += splitter.flush()
-    return [packet.data for packet in packets], splitter
+    found, splitter = packet_files.split(FrameSplitter(codec), data, lengths)
+    return list(data_of(found)), splitter
 
 
 @pytest.mark.parametrize("codec", ["mp3", "aac"])

@@ -16,7 +16,11 @@ from voicepipe.stream.packets.readers import open_reader, restore_reader
 
 
 EXACT = [
-    name for name, (codec, _) in FILES.items() if codec != "aac" and name != "layer II"
+    name
+    for name, (codec, _) in FILES.items()
+    if codec != "aac"
+    # Of what is made up for frames that are not there, a billionth may be left.
+    and name not in {"layer II", "webm of short frames", "ogg of silence"}
 ]
 
 MAX_BYTES = 200 << 10
@@ -102,6 +106,17 @@ def test_layer_2_goes_on_within_a_step_of_16_bits() -> None:
     assert np.abs(samples.astype(int) - once).max() <= 1
 
 
+def test_opus_of_short_frames_goes_on_within_few_steps_of_16_bits() -> None:
+    codec, make = FILES["webm of short frames"]
+
+    samples, largest, _ = read_with_restarts(codec, pieces(make(), [1_999] * 99))
+
+    once = joined(read(codec, [make()])[0])
+    assert samples.shape == once.shape
+    assert np.abs(samples - once).max() < 0.01
+    assert largest <= MAX_BYTES
+
+
 def test_aac_without_noise_is_the_same() -> None:
     from make_audio import signal
     from mux_audio import mux
@@ -178,6 +193,28 @@ def test_a_snapshot_of_another_codec_is_refused() -> None:
         restore_reader("flac", reader.snapshot(), AvPacketDecoder)
     with pytest.raises(ValueError, match="of something else"):
         restore_reader("aac", reader.snapshot(), AvPacketDecoder)
+
+
+@pytest.mark.parametrize(
+    ("name", "lacks"), [("mp3", "lead"), ("flac", "lead"), ("ogg", "skip")]
+)
+def test_an_earlier_snapshot_lacks_what_its_format_never_sets(
+    name: str, lacks: str
+) -> None:
+    codec, make = FILES[name]
+    data = make()
+    half = len(data) // 2
+    reader = open_reader(codec, AvPacketDecoder)
+    blocks = reader.push(data[:half])
+    fields, parts = state.unpacked(reader.snapshot())
+    reader.close()
+    assert fields["splitter"].pop(lacks) == 0
+
+    reader = restore_reader(codec, state.packed(fields, parts), AvPacketDecoder)
+    blocks += reader.push(data[half:])
+    blocks += reader.flush()
+
+    assert np.array_equal(joined(blocks), joined(read(codec, [data])[0]))
 
 
 def test_a_snapshot_is_text_and_bytes() -> None:

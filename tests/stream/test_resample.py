@@ -46,7 +46,7 @@ def test_chunked_output_is_the_one_shot_result_bit_for_bit(
     channels=st.integers(1, 8),
     downmix=st.booleans(),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_cut_gives_the_same_bits(
     cuts: list[int], rates: tuple[int, int], channels: int, *, downmix: bool
 ) -> None:

@@ -288,6 +288,4 @@ class Recording(RuleBasedStateMachine):
 
 
 TestRecording = Recording.TestCase
-TestRecording.settings = settings(
-    max_examples=200, stateful_step_count=60, deadline=None
-)
+TestRecording.settings = settings(max_examples=200, stateful_step_count=60)

@@ -95,7 +95,7 @@ def test_a_hole_is_damage(kind: str) -> None:
     size=st.integers(0, 2_000),
     pieces=st.lists(st.integers(1, 3_000), min_size=1, max_size=5),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_how_the_bytes_are_cut_does_not_matter(
     kind: str, change: int, size: int, pieces: list[int]
 ) -> None:

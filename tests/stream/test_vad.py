@@ -76,7 +76,7 @@ def test_options_change_what_counts() -> None:
     cuts=st.lists(st.integers(0, 6 * RATE), max_size=30).map(sorted),
     noise=st.sampled_from([0.0, 0.003]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_cut_gives_the_same_spans(cuts: list[int], noise: float) -> None:
     x = bursts((0.5, 1.2), (2.0, 3.0), (5.5, 6.0), seconds=6.0, noise=noise)
 
@@ -84,7 +84,6 @@ def test_any_cut_gives_the_same_spans(cuts: list[int], noise: float) -> None:
 
 
 @given(rate=st.sampled_from([4_000, 11_025, 16_000, 44_100, 48_000]))
-@settings(deadline=None)
 def test_spans_are_ordered_apart_and_inside(rate: int) -> None:
     x = np.random.default_rng(rate).normal(0, 0.05, rate * 3)
     on = np.random.default_rng(1).uniform(0, 1, 30) > 0.5

@@ -47,7 +47,7 @@ def test_a_place_counts_as_quiet_only_when_every_channel_is() -> None:
     seconds=st.floats(0, 45),
     cuts=st.lists(st.integers(0, 45 * RATE), max_size=10).map(sorted),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_cut_of_the_input_gives_the_same_windows(
     seconds: float, cuts: list[int]
 ) -> None:
@@ -61,7 +61,7 @@ def test_any_cut_of_the_input_gives_the_same_windows(
 
 
 @given(seconds=st.floats(0, 45))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_windows_are_bounded_and_make_up_the_whole(seconds: float) -> None:
     x = speech(seconds)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from voicepipe.io.capture.records import Record, pack
 
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from voicepipe.io.capture.journal import Journal
@@ -70,6 +70,11 @@ class Committer:
     def number(self) -> int:
         """Number of the segment that is written now, or of one before it."""
         return self._journal.number
+
+    @property
+    def steady(self) -> threading.Lock:
+        """To be held by threads while they read the journal; see there."""
+        return self._journal.steady
 
     def add(
         self, record: Record, settle: Callable[[Exception | None], None]
@@ -171,14 +176,7 @@ class Committer:
         batch.done.set()
 
     def _append(self, batch: _Batch) -> list[OSError | None] | None:
-        errors = self._journal.append(batch.pieces, batch.size)
-        if self._durable:
-            try:
-                self._journal.sync()
-            except OSError as exc:
-                code = exc.errno or errno.EIO
-                return [OSError(code, str(exc)) for _ in batch.settle]
-        return errors
+        return self._journal.append(batch.pieces, batch.size, durable=self._durable)
 
     def _settle(self, batch: _Batch, error: Exception) -> None:
         for settle in batch.settle:

@@ -39,7 +39,7 @@ from voicepipe.stream.packets.decoder import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from voicepipe.stream.packets.decoder import CodecName
+    from voicepipe.stream.packets.decoder import CodecName, PacketDecoder
 
 
 _CHILD = "voicepipe.io.capture.decoders_child"
@@ -91,7 +91,7 @@ class IsolatedDecoders:
         self._watch = _Watch(self._hosts, limits.stall_s)
         self._finalizer = weakref.finalize(self, _close, self._hosts, self._watch)
 
-    def __call__(self, codec: CodecName, extradata: bytes = b"", /) -> _RemoteDecoder:
+    def __call__(self, codec: CodecName, extradata: bytes = b"", /) -> PacketDecoder:
         """Make a decoder, in the helper that has the fewest."""
         with self._lock:
             self._watch.start()

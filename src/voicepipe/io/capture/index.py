@@ -8,23 +8,17 @@ however many there are.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-import sqlite3
-import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from voicepipe.errors import CaptureError, DiskFullError
-from voicepipe.io.atomic import DiskErrors
-from voicepipe.io.capture import schema
+from voicepipe.io.capture.schema import INDEX
 from voicepipe.io.capture.states import Saved
 from voicepipe.io.capture.values import SessionSpec
+from voicepipe.io.own_database import OwnDatabase
 from voicepipe.stream.sessions.session import Counters
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import Any
 
@@ -32,15 +26,6 @@ if TYPE_CHECKING:
 
 
 INDEX_NAME = "sessions.sqlite3"
-
-_PRAGMAS = (
-    # One process alone; needs no shared memory.
-    "PRAGMA locking_mode = EXCLUSIVE",
-    "PRAGMA journal_mode = WAL",
-    # A commit is on disk: the journal forgets a session then.
-    "PRAGMA synchronous = FULL",
-    "PRAGMA temp_store = MEMORY",
-)
 
 _COLUMNS = (
     "status, id, user_id, rate, channels, format, created, updated, chunks, received, "
@@ -72,34 +57,15 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         """Open the index, or make one."""
-        self.path: Path = folder / INDEX_NAME
-        self._turn = threading.Lock()
-        with DiskErrors(self.path), contextlib.ExitStack() as stack:
-            with self._translated():
-                schema.prepare(self.path)
-                connection = sqlite3.connect(
-                    self.path,
-                    timeout=0.5,
-                    isolation_level=None,
-                    check_same_thread=False,
-                )
-                stack.callback(connection.close)
-                for pragma in _PRAGMAS:
-                    connection.execute(pragma).fetchall()
-                # SQLite takes the lock only with the first access.
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute("COMMIT")
-            self._connection = connection
-            stack.pop_all()
+        self._database = OwnDatabase(folder / INDEX_NAME, INDEX)
 
     def close(self) -> None:
         """Close the file."""
-        with self._turn:
-            self._connection.close()
+        self._database.close()
 
     def put(self, rows: Iterable[Row]) -> None:
         """Keep sessions; on disk when it returns."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.executemany(
                 f"INSERT OR REPLACE INTO sessions ({_COLUMNS}, snapshot) "  # noqa: S608
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -108,7 +74,7 @@ class Index:
 
     def get(self, session_id: str) -> Row | None:
         """Give a session with its snapshot."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             row = connection.execute(
                 f"SELECT snapshot, {_COLUMNS} FROM sessions WHERE id = ?",  # noqa: S608
                 (session_id,),
@@ -117,13 +83,13 @@ class Index:
 
     def remove(self, session_id: str) -> bool:
         """Remove a session, and tell whether it was there."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             query = "DELETE FROM sessions WHERE id = ?"
             return connection.execute(query, (session_id,)).rowcount > 0
 
     def newest(self) -> int:
         """Give when the last session was created; 0 without any."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             query = "SELECT coalesce(max(created), 0) FROM sessions"
             return int(connection.execute(query).fetchone()[0])
 
@@ -142,42 +108,13 @@ class Index:
             if value is not None:
                 wheres.append(f"{name} = ?")
                 wanted.append(value)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             rows = connection.execute(
                 f"SELECT x'', {_COLUMNS} FROM sessions "  # noqa: S608
                 f"WHERE {' AND '.join(wheres)} ORDER BY created DESC LIMIT ?",
                 (*wanted, -1 if limit is None else limit),
             )
             return [_row(*row) for row in rows]
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._turn, self._translated():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn SQLite's exceptions into ours."""
-        try:
-            yield
-        except sqlite3.Error as exc:
-            # The low byte is the primary code (sqlite.org/rescode.html).
-            code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-            if code == sqlite3.SQLITE_FULL:
-                full = errno.ENOSPC
-                raise DiskFullError(full, os.strerror(full), str(self.path)) from exc
-            if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                msg = f"another process uses {self.path.parent}"
-                raise CaptureError(msg) from exc
-            msg = f"the index {self.path} failed: {exc}"
-            raise CaptureError(msg) from exc
 
 
 def _values(row: Row) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ import anyio
 import anyio.to_thread
 
 from voicepipe.errors import CaptureError
+from voicepipe.io.capture.journal import again
 from voicepipe.io.capture.records import BEGINS, CHUNK, Record
 from voicepipe.io.capture.replay import read_journal, reassemble
 from voicepipe.io.capture.work import Work, ack_of, first
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from voicepipe.io.capture.commit import Committer
     from voicepipe.io.capture.live import Assembling, Live
     from voicepipe.io.capture.values import ChunkAck
+    from voicepipe.io.capture.work import Told
     from voicepipe.stream.assembler.assembler import ChunkAssembler
     from voicepipe.stream.sessions.registry import Sessions
     from voicepipe.stream.sessions.session import Connection
@@ -121,16 +123,43 @@ class Intake:
             raise work.error or CaptureError("the store is closed")
         return work.ack
 
+    def submit(
+        self, live: Live, connection: Connection, data: bytes, told: Told
+    ) -> bool:
+        """Take a chunk, unless that waits; see ``CaptureConnection.submit``."""
+        work = self._begin_at_once(live, connection, data)
+        if work is None:
+            return False
+        connection.calls += 1
+        work.told = told
+        if work.done is None:
+            self._tell(work)
+        return True
+
+    def _tell(self, work: Work) -> None:
+        """Tell who gave a chunk that it has come to its end."""
+        if work.own is not None:
+            work.own.set()
+        if work.told is not None:
+            connection = work.chunk.connection
+            connection.calls -= 1
+            connection.last = self._clock()
+            try:
+                work.told(work.ack, work.error)
+            except Exception:  # noqa: BLE001 - other chunks go on
+                _log.exception("who was told of a chunk has failed")
+
     def _begin_at_once(
         self, live: Live, connection: Connection, data: bytes
     ) -> Work | None:
         """Begin with a chunk, unless that has to wait."""
-        if live.tail.error is not None:
-            raise _again(live.tail.error)
         try:
             live.turn.acquire_nowait()
         except anyio.WouldBlock:
             return None
+        if live.tail.error is not None:
+            live.turn.release()
+            raise again(live.tail.error)
         assembler = live.assembler
         light = assembler is not None and assembler.is_light(data)
         taken = len(data) if light else len(data) * _GROWTH
@@ -143,10 +172,13 @@ class Intake:
         self, live: Live, connection: Connection, data: bytes
     ) -> Work:
         """Begin with a chunk when there is time and memory for it."""
-        # What is refused now would be refused after waiting.
-        self._sessions.check(connection, len(data))
+        if connection.calls == 1:
+            # What is refused now would be refused after waiting. With others before it,
+            # it has to wait: answers come in order.
+            self._sessions.check(connection, len(data))
         await live.turn.acquire()
         try:
+            self._check(live, connection, data)
             light = live.is_light(data)
             taken = len(data) if light else len(data) * _GROWTH
             if not self._budget.try_take(taken):
@@ -156,6 +188,12 @@ class Intake:
             live.turn.release()
             raise
         return self._begin(live, connection, data, light=light)
+
+    def _check(self, live: Live, connection: Connection, data: bytes) -> None:
+        """Refuse a chunk whose turn it is, before there is memory for it."""
+        if live.tail.error is not None:
+            raise again(live.tail.error)
+        self._sessions.check(connection, len(data))
 
     def _begin(
         self, live: Live, connection: Connection, data: bytes, *, light: bool
@@ -196,23 +234,22 @@ class Intake:
         live = work.live
         assembler = live.assembler
         assert assembler is not None, "it is light"  # noqa: S101
-        if self._cautious:
-            self._cautious -= 1
-            work.before = assembler.snapshot()
+        if self._cautious or work.chunk.begins:
+            self._cautious = max(0, self._cautious - 1)
+            _remember(work, assembler)
         try:
             self._push(work, assembler)
         except BaseException:
             # It is as before the push, but not as before the restart.
-            live.held.extend(work.restarted)
+            if work.chunk.begins:
+                live.lose_assembler(work.before)
             raise
 
     def _push(self, work: Work, assembler: ChunkAssembler) -> None:
-        live = work.live
-        if work.chunk.begins:
-            work.restarted = assembler.restart()
+        restarted = assembler.restart() if work.chunk.begins else ()
         pieces = assembler.push(work.data)
-        if live.held or work.restarted:
-            pieces = (*live.held, *work.restarted, *pieces)
+        if restarted:
+            pieces = (*restarted, *pieces)
         work.pieces = pieces
         for piece in pieces:
             work.frames += len(piece)
@@ -242,7 +279,7 @@ class Intake:
     def _push_apart(self, work: Work) -> None:
         live = work.live
         assembler = self.assembler_of(live)
-        work.before = assembler.snapshot()
+        _remember(work, assembler)
         try:
             self._push(work, assembler)
         except BaseException:
@@ -270,8 +307,6 @@ class Intake:
         kept = self._sessions.accept(work.chunk, work.frames)
         if kept != work.frames:
             work.pieces = first(work.pieces, kept)
-        if live.held:
-            live.held = []
         size = 0
         for piece in work.pieces:
             size += piece.nbytes
@@ -290,8 +325,7 @@ class Intake:
         ):
             self._grown(live)
         live.turn.release()
-        if work.own is not None:
-            work.own.set()
+        self._tell(work)
 
     def take_back(self, work: Work, error: Exception) -> None:
         """Undo a chunk that is not in the journal."""
@@ -302,7 +336,6 @@ class Intake:
             return
         # Its assembler has read what does not count.
         work.live.lose_assembler(None)
-        work.live.held = []
         work.error = error
         work.own = work.own or anyio.Event()
         self._stale.append(work)
@@ -325,8 +358,13 @@ class Intake:
                 self._end(work, work.error or CaptureError("the store is closed"))
 
     def _replayed(self, lives: Sequence[Live]) -> dict[bytes, ChunkAssembler]:
-        traces = read_journal(self._folder, {live.key for live in lives}).sessions
-        return {key: reassemble(trace, self._make) for key, trace in traces.items()}
+        with self._committer.steady:
+            traces = read_journal(self._folder, {live.key for live in lives}).sessions
+            for live in lives:
+                if live.key in traces:
+                    # What was refused may still be there, if the disk is that bad.
+                    traces[live.key].cut(live.session.sequence)
+            return {key: reassemble(trace, self._make) for key, trace in traces.items()}
 
     def _end(self, work: Work, error: Exception) -> None:
         """Refuse a chunk whose assembler is as before, or will be."""
@@ -334,10 +372,10 @@ class Intake:
         self._budget.give(work.taken)
         work.error = error
         work.live.turn.release()
-        if work.own is not None:
-            work.own.set()
+        self._tell(work)
 
 
-def _again(error: OSError) -> OSError:
-    """Make an error that can be raised again."""
-    return type(error)(error.errno, error.strerror, error.filename)
+def _remember(work: Work, assembler: ChunkAssembler) -> None:
+    """Keep what an assembler is, to be gone back to."""
+    work.before = assembler.snapshot()
+    work.live.dropped = assembler.report.dropped_bytes

@@ -50,7 +50,8 @@ class Journal:
 
     ``append`` is for one thread, ``sync`` and ``remove_before`` for another one; all
     block. What ``append`` has written is in the system's memory, and on disk after the
-    next ``sync``.
+    next ``sync``. What it has refused is not in the journal; where even that cannot be
+    had, nothing more is written until it can.
 
     Args:
         folder: Where the segments are.
@@ -60,6 +61,8 @@ class Journal:
     Attributes:
         number: Of the segment that is written.
         seed: What the checksums of its records begin with.
+        steady: To be held while segments are read: to take away what is mapped into
+            memory ends the process.
 
     Raises:
         DiskFullError: If there is no space for a first segment.
@@ -72,6 +75,7 @@ class Journal:
         """Begin a segment."""
         self.number: int = number
         self.seed: int = secrets.randbits(32)
+        self.steady: threading.Lock = threading.Lock()
         self._folder = folder
         self._segment_bytes = self._least_bytes = segment_bytes
         self._first = number
@@ -80,7 +84,9 @@ class Journal:
         self._full: list[int] = []
         self._is_new = True
         self._is_dirty = False
+        self._is_torn = False
         self._is_closed = False
+        self._not_synced: OSError | None = None
         self._files = threading.Lock()
         self._syncing = threading.Lock()
         with self._errors:
@@ -96,7 +102,11 @@ class Journal:
         return self._is_dirty
 
     def append(
-        self, pieces: Sequence[bytes | memoryview], size: int
+        self,
+        pieces: Sequence[bytes | memoryview],
+        size: int,
+        *,
+        durable: bool = False,
     ) -> list[OSError | None] | None:
         """
         Write records, each whole or not at all.
@@ -105,15 +115,27 @@ class Journal:
             pieces: Of each record what stands in front of its payload, packed with
                 ``seed``, and the payload.
             size: Bytes of all of them.
+            durable: Bring them to disk too; if that fails, none of them is written.
 
         Returns:
             For each record the error because of which it was not written; ``None`` if
             all of them were.
         """
+        self._not_synced = None
+        if self._size >= self._segment_bytes:
+            self._rotate(durable=durable)
+        begin = self._size
+        errors = self._append_all(pieces, size)
+        lost = self._secure(begin) if durable and self._size > begin else None
+        if lost is not None:
+            return [again(lost) for _ in errors]
+        return errors if any(errors) else None
+
+    def _append_all(
+        self, pieces: Sequence[bytes | memoryview], size: int
+    ) -> list[OSError | None]:
         errors: list[OSError | None] = []
         for group in _groups(pieces, size):
-            if self._size >= self._segment_bytes:
-                self._rotate()
             error = self._append(group)
             if error is None:
                 errors.extend([None] * (len(group) // 2))
@@ -124,14 +146,16 @@ class Journal:
                 errors.extend(
                     self._append(group[at : at + 2]) for at in range(0, len(group), 2)
                 )
-        return errors if any(errors) else None
+        return errors
 
     def sync(self) -> None:
         """
         Bring to disk what was appended before.
 
         Raises:
-            OSError: If flushing fails; what is on disk is then not known.
+            DiskFullError: If there is no space for it; what is on disk is then not
+                known.
+            OSError: If flushing fails; likewise.
         """
         with self._syncing:
             with self._files:
@@ -139,17 +163,21 @@ class Journal:
                 fd, is_new = self._fd, self._is_new
                 self._is_new = self._is_dirty = False
             try:
-                for old in full:
-                    try:
+                with self._errors:
+                    for old in full:
                         flush(old)
-                    finally:
-                        os.close(old)
-                flush(fd)
-                if is_new or full:
-                    sync_directory(self._folder)
-            except OSError:
-                self._is_new = self._is_dirty = True
+                    flush(fd)
+                    if is_new or full:
+                        sync_directory(self._folder)
+            except OSError as exc:
+                # A system tells that once, and not always who has written.
+                self._not_synced = exc
+                with self._files:
+                    self._full[:0] = full
+                    self._is_new = self._is_dirty = True
                 raise
+            for old in full:
+                os.close(old)
 
     def remove_before(self, number: int) -> None:
         """Remove the segments before one, the oldest first."""
@@ -170,20 +198,43 @@ class Journal:
     def _append(self, pieces: Sequence[bytes | memoryview]) -> OSError | None:
         try:
             with self._errors:
+                if self._is_torn:
+                    self._cut(self._size)
                 size = write_all(self._fd, pieces)
         except OSError as exc:
-            # What is whole of it would count after a crash, though it was refused.
             with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self._size)
-                os.lseek(self._fd, self._size, os.SEEK_SET)
+                self._cut(self._size)
             return exc
         self._size += size
         self._is_dirty = True
         return None
 
-    def _rotate(self) -> None:
+    def _secure(self, begin: int) -> OSError | None:
+        """Bring to disk what was appended since, or take it away."""
+        with contextlib.suppress(OSError):
+            self.sync()
+        error = self._not_synced
+        if error is not None:
+            with contextlib.suppress(OSError):
+                self._cut(begin)
+        return error
+
+    def _cut(self, size: int) -> None:
+        """Take away what is behind the records that count: it would, after a crash."""
+        self._size = size
+        self._is_torn = True
+        with self.steady:
+            os.ftruncate(self._fd, size)
+        os.lseek(self._fd, size, os.SEEK_SET)
+        self._is_torn = False
+
+    def _rotate(self, *, durable: bool) -> None:
         """Begin the next segment, if there is room for it."""
+        begin = self._size
         if self._append([pack(Record(END), self.seed), b""]) is not None:
+            return
+        # What follows on it counts only together with it.
+        if durable and self._secure(begin) is not None:
             return
         try:
             fd = self._create(self.number + 1)
@@ -256,6 +307,11 @@ def segments(folder: Path) -> list[tuple[int, Path]]:
 def segment_path(folder: Path, number: int) -> Path:
     """Give the name of a segment."""
     return folder / f"{_PREFIX}{number:08d}"
+
+
+def again(error: OSError) -> OSError:
+    """Make the same error, for somebody else to raise."""
+    return type(error)(error.errno, error.strerror, error.filename)
 
 
 @functools.cache

@@ -149,9 +149,14 @@ class Keeper:
     async def _renew(self, lives: Iterable[Live]) -> None:
         """Write some sessions' states again, when their files have got so far."""
         found: list[tuple[Live, int, Saved]] = []
+        puts: list[tuple[Live, int, list[Exception | None]]] = []
         for live in lives:
             segment = self._committer.number
-            saved = await self._saved(live)
+            try:
+                saved = await self._saved(live)
+            except (LookupError, OSError, ValueError, VoicepipeError) as exc:
+                puts.append((live, segment, [exc]))
+                continue
             if saved is not None:
                 found.append((live, segment, saved))
         async with task_group() as group:
@@ -160,7 +165,6 @@ class Keeper:
         errors = await anyio.to_thread.run_sync(
             sync_wavs, [live.tail.wav for live, _, _ in found], limiter=self._disk
         )
-        puts: list[tuple[Live, int, list[Exception | None]]] = []
         done: anyio.Event | None = None
         for (live, segment, saved), error in zip(found, errors, strict=True):
             told: list[Exception | None] = [live.tail.error or error]
@@ -188,21 +192,23 @@ class Keeper:
             self._complained = False
 
     async def _saved(self, live: Live) -> Saved | None:
-        """Give what is to be written of a session; ``None`` where that cannot be."""
+        """Give what is to be written of a session; ``None`` where it is not active."""
         async with live.turn:
-            if live.session.ending is not None or live.held:
+            if live.session.ending is not None or not live.begun:
                 return None
-            if live.assembler is None:
-                return None
-            if live.assembler.light:
-                snapshot = live.assembler.snapshot()
-            else:
-                snapshot = await anyio.to_thread.run_sync(
-                    live.assembler.snapshot, limiter=self._disk
-                )
+            snapshot = await self._snapshot(live)
             saved = live.saved(self._clock(), snapshot)
             live.new_bytes = live.new_chunks = 0
         return saved
+
+    async def _snapshot(self, live: Live) -> bytes:
+        if live.assembler is not None and live.assembler.light:
+            return live.assembler.snapshot()
+        if live.assembler is None and live.snapshot is not None:
+            return live.snapshot
+        return await anyio.to_thread.run_sync(
+            lambda: self._restore(live).snapshot(), limiter=self._disk
+        )
 
     async def _flush(self, live: Live) -> None:
         # What goes wrong is in the tail's ``error`` as well.
@@ -283,7 +289,8 @@ class Keeper:
 
     def _finish(self, live: Live, completed: bool) -> bytes:  # noqa: FBT001 - a thread's
         """Finish a file, in a worker thread; give the assembler's state before."""
-        snapshot, pieces, dropped = b"", list(live.held), live.dropped
+        snapshot, dropped = b"", live.dropped
+        pieces: list[npt.NDArray[np.int16]] = []
         try:
             assembler = self._restore(live)
             snapshot = assembler.snapshot()

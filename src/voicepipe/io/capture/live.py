@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy as np
-    import numpy.typing as npt
-
     from voicepipe.io.capture.values import SessionSpec
     from voicepipe.stream.packets.decoder import DecoderFactory
     from voicepipe.stream.sessions.session import Session
@@ -65,10 +62,9 @@ class Live:
         assembler: What reads its stream; ``None`` where it has to be made again, from
             ``snapshot`` or the journal.
         snapshot: What to make it from; ``None``: the journal.
-        held: Samples of the last file that a new connection ended, until a chunk of it
-            is accepted.
         tail: The end of its WAV file.
         turn: One at a time.
+        begun: Whether its first state is in the journal; until then nobody has it.
         segment: The first segment of the journal that it needs.
         new_bytes: Bytes since its last state in the journal.
         new_chunks: Chunks since then.
@@ -78,9 +74,9 @@ class Live:
 
     __slots__ = (
         "assembler",
+        "begun",
         "created",
         "dropped",
-        "held",
         "key",
         "last",
         "new_bytes",
@@ -106,9 +102,9 @@ class Live:
         self.key: bytes = saved.key
         self.assembler: ChunkAssembler | None = None
         self.snapshot: bytes | None = saved.snapshot
-        self.held: list[npt.NDArray[np.int16]] = []
         self.tail: Tail = Tail(wav, saved.counters.frames)
         self.turn: anyio.Semaphore = anyio.Semaphore(1)
+        self.begun: bool = False
         self.segment: int = 0
         self.new_bytes: int = 0
         self.new_chunks: int = 0

@@ -17,6 +17,7 @@ from voicepipe.errors import (
     SessionBusyError,
     SessionClosedError,
     SessionFullError,
+    TooManySessionsError,
 )
 from voicepipe.io.capture.apart import apart
 from voicepipe.io.capture.behind import WriteBehind
@@ -141,8 +142,9 @@ class Recorder:
     async def stop(self) -> bool:
         """Park all sessions, and tell whether the journal is not needed any more."""
         self._is_closed = True
+        begun = tuple(live for live in self.lives.values() if live.begun)
         try:
-            await self._park(tuple(self.lives.values()), "stopped")
+            await self._park(begun, "stopped")
         except (CaptureError, OSError) as exc:
             _log.warning("sessions stay in the journal: %s", exc)
         for connection in self._ends.values():
@@ -168,7 +170,9 @@ class Recorder:
 
     async def expire(self) -> None:
         """End what is over by now."""
-        await self._apart(self._expire)
+        errors = await self._apart(self._expire)
+        if errors:
+            raise errors[0]
 
     @property
     def catalogue(self) -> Catalogue:
@@ -183,10 +187,9 @@ class Recorder:
 
     async def _make_place(self) -> None:
         """Where all places are taken, park a session whose clients have gone."""
-        session = self._sessions.longest_left()
-        live = None if session is None else self.lives.get(session.session_id)
-        if live is not None:
-            await self._park([live], "idle")
+        # Others who look for one may choose the same session, and be faster.
+        while (session := self._sessions.longest_left()) is not None:
+            await self._park([self.lives[session.session_id]], "idle")
 
     async def _create(self, spec: SessionSpec) -> CaptureConnection:
         await self._make_place()
@@ -204,18 +207,25 @@ class Recorder:
         return await self._begin(session, saved, None, is_new=True)
 
     async def _join(self, session_id: str, offset: int | None) -> CaptureConnection:
-        if session_id not in self.lives:
-            await self._make_place()
-        async with self._doors.of(session_id):
-            live = self.lives.get(session_id)
-            if live is None:
-                return await self._resume(session_id, offset)
-            # What is under way is counted, or not, before anybody takes over.
-            async with live.turn if offset is not None else contextlib.nullcontext():
-                connection = self._sessions.join(
-                    live.session, self._clock(), offset=offset
-                )
-            return self._connect(live, connection)
+        while True:
+            if session_id not in self.lives:
+                await self._make_place()
+            async with self._doors.of(session_id):
+                try:
+                    return await self._enter(session_id, offset)
+                except TooManySessionsError:
+                    # Unless somebody else has just taken the place.
+                    if self._sessions.longest_left() is None:
+                        raise
+
+    async def _enter(self, session_id: str, offset: int | None) -> CaptureConnection:
+        live = self.lives.get(session_id)
+        if live is None:
+            return await self._resume(session_id, offset)
+        # What is under way is counted, or not, before anybody takes over.
+        async with live.turn if offset is not None else contextlib.nullcontext():
+            connection = self._sessions.join(live.session, self._clock(), offset=offset)
+        return self._connect(live, connection)
 
     async def _resume(self, session_id: str, offset: int | None) -> CaptureConnection:
         row = await self._catalogue.row(session_id)
@@ -234,6 +244,7 @@ class Recorder:
             connection = self._sessions.join(session, self._clock(), offset=offset)
             self.lives[saved.session_id] = live
             await self._keeper.begin(live, is_new=is_new)
+            live.begun = True
         except BaseException:
             self._sessions.finish(session, "stopped", self._clock())
             self.lives.pop(saved.session_id, None)
@@ -266,6 +277,7 @@ class Recorder:
             # Active for a moment, and for nobody else.
             session = Session(session_id, row.saved.counters, self._clock())
             live = Live(session, row.saved, self._folder)
+            await self._catalogue.ask(live.tail.wav.frames)  # which is there
             await self._keeper.retire([live], completed=True)
             live.lose_assembler(None)
             session.ending = "completed"
@@ -303,28 +315,37 @@ class Recorder:
             with anyio.move_on_after(_LOOK_S):
                 await self._wake.wait()
             self._wake = anyio.Event()
+            errors = await self._expire()
             grown, self._grown = self._grown, set()
             try:
-                await self._expire()
                 await self._keeper.renew(grown)
             except (CaptureError, OSError) as exc:
-                if not complained:
-                    _log.warning("sessions could not be looked after: %s", exc)
-                complained = True
-            else:
-                complained = False
+                self._grown |= grown
+                errors.append(exc)
+            if errors and not complained:
+                _log.warning("sessions could not be looked after: %s", errors[0])
+            complained = bool(errors)
 
-    async def _expire(self) -> None:
+    async def _expire(self) -> list[Exception]:
+        """End what is over; give what went wrong: the others are ended all the same."""
         expired = self._sessions.expire(self._clock())
         for connection in expired.connections:
             ended = self._ends.pop(connection, None)
             if ended is not None:
                 ended.tell_ended()
+        works: list[Callable[[], Awaitable[None]]] = [
+            functools.partial(self._end_full, session) for session in expired.full
+        ]
         if expired.parked:
             lives = [self.lives[session.session_id] for session in expired.parked]
-            await self._park(lives, "idle")
-        for session in expired.full:
-            await self._end_full(session)
+            works.insert(0, functools.partial(self._park, lives, "idle"))
+        errors: list[Exception] = []
+        for work in works:
+            try:
+                await work()
+            except (CaptureError, OSError) as exc:
+                errors.append(exc)
+        return errors
 
     async def _end_full(self, session: Session) -> None:
         async with self._doors.of(session.session_id):

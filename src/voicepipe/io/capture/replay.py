@@ -55,6 +55,10 @@ class Trace:
         if found.sequence == self.sequence:
             self.chunks.append((path, found))
 
+    def cut(self, sequence: int) -> None:
+        """Leave what comes before a number, and forget the rest."""
+        self.chunks = [one for one in self.chunks if one[1].sequence < sequence]
+
     def renew(self, state: Saved) -> None:
         """Take a later state: what it covers is not needed."""
         begin = state.counters.sequence

@@ -2,12 +2,14 @@
 WAV files of sessions, written behind: each call opens one, adds to it and closes it.
 
 So a thousand sessions need no descriptor, and a file is whole and readable between two
-calls. They have the layout of ``WavWriter``.
+calls. They have the layout of ``WavWriter``. One that somebody has removed is made
+again, as after a crash: what is missing is silence, all that follows stays at its time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from pathlib import Path
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+
+_log = logging.getLogger(__name__)
 
 _FLAGS = (
     getattr(os, "O_NOFOLLOW", 0)
@@ -49,7 +53,7 @@ class SessionWav:
 
     Raises:
         DiskFullError: From all methods that write, if there is no space left.
-        OSError: From all methods, if the file is missing or cannot be written.
+        OSError: From all methods, if the file cannot be read or written.
     """
 
     path: Path
@@ -72,7 +76,7 @@ class SessionWav:
                 raise
 
     def frames(self) -> int:
-        """Give the frames that there is room for in its length."""
+        """Give the frames that there is room for in its length; it must be there."""
         size = self.path.lstat().st_size - HEADER_BYTES
         return max(0, size) // (2 * self.channels)
 
@@ -84,7 +88,7 @@ class SessionWav:
             at: Frames before them: what there is behind is replaced.
             pieces: Shape ``(frames, channels)``, C-contiguous.
         """
-        with self._open() as fd:
+        with self._open_again() as fd:
             self._put(fd, at, pieces, closed=False)
 
     def finish(
@@ -98,7 +102,7 @@ class SessionWav:
             pieces: As for ``append``.
             closed: Whether that is all there will be.
         """
-        with self._open() as fd:
+        with self._open_again() as fd:
             frames = at + sum(map(len, pieces))
             self._put(fd, at, pieces, closed=False)
             os.ftruncate(fd, HEADER_BYTES + self._bytes(frames))
@@ -109,7 +113,8 @@ class SessionWav:
 
     def sync(self) -> None:
         """Bring to disk what was added, but for its name."""
-        with self._open() as fd:
+        # One that was removed has nothing to be brought there.
+        with contextlib.suppress(FileNotFoundError), self._open() as fd:
             flush(fd)
 
     def _put(
@@ -144,6 +149,14 @@ class SessionWav:
             data_bytes=self._bytes(frames),
             closed=closed,
         )
+
+    @contextlib.contextmanager
+    def _open_again(self) -> Iterator[int]:
+        with self._open(os.O_CREAT) as fd:
+            if not os.fstat(fd).st_size:
+                _log.warning("%s was removed: what it had is lost", self.path)
+                os.write(fd, self._header(0, closed=False))
+            yield fd
 
     @contextlib.contextmanager
     def _open(self, flags: int = 0) -> Iterator[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from voicepipe.io.capture.values import ChunkAck
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from voicepipe.io.capture.live import Live
     from voicepipe.stream.sessions.session import Chunk
+
+
+Told: TypeAlias = Callable[[ChunkAck | None, Exception | None], None]
+"""What is called with the acknowledgement of a chunk, or the error instead."""
 
 
 class Counting(Protocol):
@@ -40,11 +45,11 @@ class Work:
         taken: Bytes of the budget that it has.
         data: Its bytes that are new.
         pieces: The samples that they made.
-        restarted: Those of them that the beginning of its connection gave.
         frames: Their number.
         before: The assembler's state before it; ``None`` where it was not taken.
         done: What is set when it has come to its end; ``None`` if it has already.
         own: The same, where that is not shared with others.
+        told: Called instead, where nobody waits.
         ack: What its owner is told, when it counts.
         error: What its owner is told, when it does not.
     """
@@ -52,11 +57,11 @@ class Work:
     # No slots: most of it is set for few chunks.
     data: bytes = b""
     pieces: Sequence[npt.NDArray[np.int16]] = ()
-    restarted: Sequence[npt.NDArray[np.int16]] = ()
     frames: int = 0
     before: bytes | None = None
     done: anyio.Event | None = None
     own: anyio.Event | None = None
+    told: Told | None = None
     ack: ChunkAck | None = None
     error: Exception | None = None
 

@@ -35,11 +35,13 @@ class Backoff:
         self._total_s = total_s
         self._failures = 0
         self._since: float | None = None
+        self._loss: StreamLostError | None = None
 
     def progressed(self) -> None:
         """Forget the failures: something new has been achieved."""
         self._failures = 0
         self._since = None
+        self._loss = None
 
     def left_s(self) -> float:
         """Give how long it may still go on, seconds."""
@@ -52,7 +54,8 @@ class Backoff:
         Call until it ends without a loss.
 
         Raises:
-            StreamLostError: The last loss; what else is raised passes at once.
+            StreamLostError: The last loss, but for one that came of there being no time
+                left; what else is raised passes at once.
         """
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(StreamLostError),
@@ -63,7 +66,14 @@ class Backoff:
         )
 
         async def call() -> None:
-            await attempt()
+            try:
+                await attempt()
+            except StreamLostError as exc:
+                if self._loss is not None and not self.left_s():
+                    # It was cut short, and says less than the one before it.
+                    raise self._loss from self._loss.__cause__
+                self._loss = exc
+                raise
 
         await retrying(call)
 

@@ -254,9 +254,9 @@ class StreamClient:
             The server's last word.
 
         Raises:
-            StreamError: As ``send``, and so the others. After one about a chunk that
-                was not taken the session is still open, and ``close`` may be called
-                again.
+            StreamError: As ``send``, and so the others; also where the server could not
+                complete the session. If ``type(error) is StreamError`` it is still
+                open, and ``close`` may be called again.
 
         Cancellation: takes effect at once; the session may be completed or not.
         """

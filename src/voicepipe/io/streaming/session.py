@@ -70,11 +70,13 @@ class Session:
         chunk_count: Chunks of the session that it has.
         acks: What it said of chunks, the last thousand.
         begun: Whether there is a session.
-        closing: Set to have the session completed when the server has the last chunk.
+        closing: Set to have the session completed when the server has the last chunk;
+            cleared where it could not complete it.
         leaving: Set to have the connection closed when the server has the last chunk.
         summary: The server's last word.
         failure: Why it cannot go on.
-        failed_chunk: Why a chunk was not taken; whoever tells it, clears it.
+        setback: Why a chunk was not taken, or the session not completed; whoever
+            tells it, clears it.
         ended: Whether ``run`` is over.
         bell: Rings when any of these change.
     """
@@ -93,11 +95,11 @@ class Session:
         self.chunk_count: int = 0
         self.acks: deque[StreamAck] = deque(maxlen=_KEPT_ACKS)
         self.begun: bool = False
-        self.closing = False
+        self.closing: bool = False
         self.leaving = False
         self.summary: StreamSummary | None = None
         self.failure: StreamError | None = None
-        self.failed_chunk: StreamError | None = None
+        self.setback: StreamError | None = None
         self.ended: bool = False
         self.bell: Bell = Bell()
         self._endpoint = endpoint
@@ -105,6 +107,8 @@ class Session:
         self._wanted = wanted
         self._backoff = Backoff(options.reconnect_s)
         self._close_sent = False
+        # Whether this connection was told that it was all.
+        self._finished = False
         self._complaint: Complaint | None = None
 
     async def run(self) -> None:
@@ -131,18 +135,17 @@ class Session:
         Wait until something holds.
 
         Raises:
-            StreamError: If a chunk was not taken; told once.
+            StreamError: If a chunk was not taken, or the session not completed; told
+                once.
             StreamLostError: If it never can: the connection is lost.
             StreamRefusedError: If it never can: the server refuses, or the session is
                 over.
         """
         await self.bell.wait_until(
-            lambda: (
-                holds() or self.failed_chunk or self.summary is not None or self.ended
-            )
+            lambda: holds() or self.setback or self.summary is not None or self.ended
         )
-        if self.failed_chunk is not None:
-            error, self.failed_chunk = self.failed_chunk, None
+        if self.setback is not None:
+            error, self.setback = self.setback, None
             raise error
         self.check()
         if not holds():
@@ -258,19 +261,15 @@ class Session:
         """Send what there is to send, and wait for more."""
 
         def wanted() -> object:
-            return (
-                socket.pending_bytes
-                or self.unacked.ready
-                or (self._may_finish() and not finished)
-            )
+            return socket.pending_bytes or self.unacked.ready or self._may_finish()
 
-        finished = False
+        self._finished = False
         while True:
             await self.bell.wait_until(wanted)
             while self.unacked.ready and socket.pending_bytes < _GATHERED:
                 socket.put_binary(self.unacked.take())
-            if self._may_finish() and not finished:
-                finished = True
+            if self._may_finish():
+                self._finished = True
                 if self.closing:
                     self._close_sent = True
                     socket.put_text(CLOSE_SESSION)
@@ -281,7 +280,8 @@ class Session:
     def _may_finish(self) -> bool:
         """Tell whether it is time to say that this was all."""
         # Not earlier: a server may throw away what comes just before a good-bye.
-        return (self.closing or self.leaving) and not self.unacked.size
+        ends = self.closing or self.leaving
+        return ends and not self.unacked.size and not self._finished
 
     async def _read(self, socket: WebSocket) -> None:
         """Take note of what the server says, until its last word."""
@@ -300,7 +300,7 @@ class Session:
         if isinstance(message, Completed):
             self._complete(message)
         elif isinstance(message, Failed):
-            self._chunk_failed(message)
+            self._not_done(message)
         else:
             self._chunk_taken(message)
         self.chunk_count = message.chunk_count
@@ -311,22 +311,33 @@ class Session:
         self._backoff.progressed()
         self.acks.append(_ack(message, "active", message.message))
 
-    def _chunk_failed(self, message: Failed) -> None:
+    def _not_done(self, message: Failed) -> None:
         words = filter(None, (message.error, message.message))
         why = self._endpoint.hide(": ".join(words))
-        if message.error == _TAKEN_OVER:
-            raise StreamRefusedError("another connection writes the session")
-        if message.error == _NO_ROOM:
-            self.unacked.put_aside()
-        else:
-            size = self.unacked.refuse()
-            self._tell(f"the server did not take a chunk of {size} bytes: {why}")
-            self.acks.append(_ack(message, "error", why))
-        if self.unacked.held_up:
+        no_room = message.error == _NO_ROOM
+        # Before that was said, all chunks had their answers.
+        of_close = self.closing and self._finished
+        if of_close and not no_room:
+            self.closing = False
+            self._finished = False
+            self._tell(f"the session could not be completed: {why}")
+        elif not of_close:
+            self._chunk_failed(message, why)
+        if self.unacked.held_up or (of_close and no_room):
             # To be sent again, behind a wait, on a connection of its own: there the
             # server says what it has.
             msg = f"the server has no room: {why}"
             raise StreamLostError(msg)
+
+    def _chunk_failed(self, message: Failed, why: str) -> None:
+        if message.error == _TAKEN_OVER:
+            raise StreamRefusedError("another connection writes the session")
+        if message.error == _NO_ROOM:
+            self.unacked.put_aside()
+            return
+        size = self.unacked.refuse()
+        self._tell(f"the server did not take a chunk of {size} bytes: {why}")
+        self.acks.append(_ack(message, "error", why))
 
     def _complete(self, message: Completed) -> None:
         self.summary = StreamSummary(
@@ -340,8 +351,8 @@ class Session:
 
     def _tell(self, text: str) -> None:
         """Have somebody told that a chunk was not taken; the first one counts."""
-        if self.failed_chunk is None:
-            self.failed_chunk = StreamError(text, session_id=self.session_id)
+        if self.setback is None:
+            self.setback = StreamError(text, session_id=self.session_id)
 
     def _end(self, exc: StreamError | ValueError) -> None:
         """

@@ -39,15 +39,19 @@ class ChunkAssembler:
     Puts live audio together, in whatever form it comes; a ``Stage``.
 
     What may come, told by content: pieces, cut anywhere, of a WAV, MP3 (MPEG audio, any
-    layer), FLAC or AAC (ADTS) stream; whole files of these kinds one after the other;
-    or 16-bit little-endian samples without a header, at the session's rate and with its
-    channels. What comes out is 16-bit, at the session's rate and with its channels.
+    layer), FLAC or AAC (ADTS) stream, or of Opus in WebM or Ogg, as browsers record it;
+    whole files of these kinds one after the other; or 16-bit little-endian samples
+    without a header, at the session's rate and with its channels. What comes out is
+    16-bit, at the session's rate and with its channels.
 
     **New files.** A RIFF, RF64 or BW64 header of a WAV file begins a new one wherever
     it stands in uncompressed sound; other files are looked for there only where a
     connection begins (``restart``). In compressed streams a new WAV or FLAC file begins
-    with its signature where a frame should, and an MP3 file with its tag. Sound goes on
-    without a gap.
+    with its signature where a frame should, an MP3 file with its tag, and behind WebM
+    and Ogg another one of either. Sound goes on without a gap.
+
+    **Gaps.** Where the times in WebM or Ogg leave more than 100 ms and at most a minute
+    out, there is silence instead; other times are not believed.
 
     **Headers that lie.** Sizes in WAV headers are never trusted: neither 0, unknown,
     too large nor too small. Behind the declared end come a new header, chunks of names
@@ -159,10 +163,10 @@ class ChunkAssembler:
         """
         Say that another connection goes on with the stream.
 
-        A header that comes next begins a new file: WAV, FLAC, an ID3v2 tag, or frames
-        of MP3 or AAC where the stream was none. Without one the bytes go on where they
-        stopped, half a sample included. Up to 64 bytes are held back to tell, more
-        where they may be frames.
+        A header that comes next begins a new file: WAV, FLAC, WebM, the first page of
+        Ogg, an ID3v2 tag, or frames of MP3 or AAC where the stream was none. Without
+        one the bytes go on where they stopped, half a sample included. Up to 64 bytes
+        are held back to tell, more where they may be frames.
 
         Returns:
             As ``push``: what was held back by the restart before.
@@ -224,8 +228,8 @@ class ChunkAssembler:
         Go on from a snapshot.
 
         Uncompressed sound at the session's rate goes on bit by bit, and so does FLAC.
-        MP3 and AAC are decoded anew from a little before. Where the rate is changed,
-        the number of frames is exactly kept, and samples differ by rounding.
+        MP3, AAC and Opus are decoded anew from a little before. Where the rate is
+        changed, the number of frames is exactly kept, and samples differ by rounding.
 
         Args:
             snapshot: What ``snapshot`` gave.

@@ -9,6 +9,7 @@ the bytes alone.
 from __future__ import annotations
 
 import codecs
+import re
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from voicepipe.errors import AudioError, NotAudioError, UnsupportedAudioError
@@ -30,20 +31,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAY_BE_CODED = (b"fLaC", b"ID3", b"\xff")
+MAY_BE_CODED = (b"fLaC", b"ID3", b"\xff", b"\x1a\x45\xdf\xa3", b"OggS")
 """
-What compressed sound begins with: FLAC, a tag, the sync word of MPEG frames and ADTS.
+What compressed sound begins with: FLAC, a tag, the sync word of MPEG frames and ADTS,
+WebM, Ogg.
 
 Frames behind something else are looked for only where the client says MP3 or AAC.
 """
 
 StreamFormat: TypeAlias = Literal["wav", "mp3", "flac", "aac"]
-"""What a client says it sends; what it does send, the content tells."""
+"""
+What a client says it sends; what it does send, the content tells.
+
+WebM and Ogg are not among them: they cannot be taken for anything else.
+"""
 
 HELD_BYTES = 1 << 16
 """Most bytes that are held back to tell what they are."""
 
-WANTED = "WAV, MP3, FLAC, AAC (ADTS) or 16-bit samples without a header"
+WANTED = (
+    "WAV, MP3, FLAC, AAC (ADTS), Opus in WebM or Ogg, or 16-bit samples with no header"
+)
 """What a stream may hold, in words."""
 
 # Enough for every magic number but that of a tar archive, which is at 257.
@@ -60,6 +68,19 @@ _RUN, _RUN_UNASKED = 2, 4
 # Where frames behind garbage are looked for, if nothing better is known.
 _SEARCHED = (4_096, 16_384, HELD_BYTES)
 
+_Streamed: TypeAlias = Literal["wav", "flac", "webm", "ogg"]
+
+# What has a magic number.
+_STREAMED: dict[str, _Streamed] = {
+    "wav": "wav",
+    "flac": "flac",
+    "webm": "webm",
+    "ogg": "ogg",
+}
+
+# A page of Ogg that begins a stream; others may be where a connection was cut.
+_OGG_BEGINS = re.compile(rb"OggS.[\x02\x06]", re.DOTALL)
+
 _PARSERS: tuple[tuple[Literal["mp3", "aac"], FrameParser], ...] = (
     ("mp3", mpeg_frame),
     ("aac", adts_frame),
@@ -75,7 +96,7 @@ class Verdict(NamedTuple):
         skip: Bytes in front that belong to no frame; of a tag, its length.
     """
 
-    kind: Literal["wav", "pcm", "id3", "mp3", "aac", "flac"]
+    kind: Literal["wav", "pcm", "id3", "mp3", "aac", "flac", "webm", "ogg"]
     skip: int = 0
 
 
@@ -200,7 +221,10 @@ def judge_restart(hint: StreamFormat, *, current: str, strict: bool) -> Judge[bo
     if id3v2_size(head):
         return True
     try:
-        if _streamed(head, tagged=False) is not None:
+        kind = _streamed(head, tagged=False)
+        if kind == "ogg" == current and not _OGG_BEGINS.match(head):
+            return False
+        if kind is not None:
             return True
     except AudioError:
         if strict:
@@ -213,15 +237,14 @@ def judge_restart(hint: StreamFormat, *, current: str, strict: bool) -> Judge[bo
     return False
 
 
-def _streamed(head: bytes, *, tagged: bool) -> Literal["wav", "flac"] | None:
+def _streamed(head: bytes, *, tagged: bool) -> _Streamed | None:
     """Tell a stream that has a magic number."""
     if tagged:
         return "flac" if head.startswith(b"fLaC") else None
     kind = by_magic(head)
-    if kind is None or kind == "wav" or kind == "flac":  # noqa: PLR1714 - narrows the type
-        return kind
-    name = {"ogg": "Ogg", "mp4": "MP4", "webm": "WebM"}[kind]
-    raise _unsupported(name)
+    if kind == "mp4":
+        raise _unsupported("MP4")
+    return None if kind is None else _STREAMED[kind]
 
 
 def _frames(

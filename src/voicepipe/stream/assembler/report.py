@@ -12,9 +12,10 @@ class StreamReport:
 
     Attributes:
         container: What the current file is: ``"wav"``, ``"mp3"``, ``"flac"``,
-            ``"aac"``, or ``"raw"`` for samples without a header; empty while it is not
-            known.
-        codec: How its sound is coded, by FFmpeg's name: ``"pcm_s16le"``, ``"mp3"``.
+            ``"aac"``, ``"webm"``, or ``"raw"`` for samples without a header; empty
+            while it is not known.
+        codec: How its sound is coded, by FFmpeg's name: ``"pcm_s16le"``, ``"mp3"``,
+            ``"opus"``.
         rate: Its frames per second, Hz; 0 until sound has come.
         channels: Its number of channels; 0 until sound has come.
         files: Files begun, samples without a header counted as one.

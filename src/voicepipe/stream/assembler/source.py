@@ -20,11 +20,11 @@ from voicepipe.stream.packets.readers import open_reader, restore_reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Literal
 
     from voicepipe.stream.assembler.reader import Reader
     from voicepipe.stream.assembler.sound import Sound
     from voicepipe.stream.packets.decoder import DecoderFactory
+    from voicepipe.stream.packets.readers import PacketCodec
 
 
 # A compressed file's reader gives back what belongs to the next one: in small pieces,
@@ -50,7 +50,7 @@ class _Counts(NamedTuple):
 class _Compressed(NamedTuple):
     """A compressed file that is being read."""
 
-    container: Literal["mp3", "aac", "flac"]
+    container: PacketCodec
     reader: Reader
 
 

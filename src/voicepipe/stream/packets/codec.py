@@ -44,7 +44,8 @@ class AvPacketDecoder:
 
     Args:
         codec: How the packets are coded.
-        extradata: FLAC's STREAMINFO, 34 bytes; nothing for the others.
+        extradata: FLAC's STREAMINFO, 34 bytes; the identification header of Opus;
+            nothing for the others.
 
     Raises:
         DamagedAudioError: If the extra data is none.
@@ -70,7 +71,7 @@ class AvPacketDecoder:
         return [self._decoded(packet) for packet in packets]
 
     def flush(self) -> list[Decoded]:
-        """See ``PacketDecoder``; none of these codecs holds sound back as yet."""
+        """See ``PacketDecoder``; Opus of narrow band holds back half a millisecond."""
         try:
             frames = self._context.decode(None)
         except _BROKEN:

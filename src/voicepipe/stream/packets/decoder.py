@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-CodecName: TypeAlias = Literal["mp3", "mp2", "mp1", "aac", "flac"]
+CodecName: TypeAlias = Literal["mp3", "mp2", "mp1", "aac", "flac", "opus"]
 """How packets are coded, by FFmpeg's names; the first three are MPEG audio's layers."""
 
 
@@ -70,7 +70,10 @@ class PacketDecoder(Protocol):
 
 
 DecoderFactory: TypeAlias = Callable[[CodecName, bytes], PacketDecoder]
-"""Makes a decoder for a codec and its extra data: FLAC's STREAMINFO, 34 bytes."""
+"""Makes a decoder for a codec and its extra data.
+
+FLAC's is STREAMINFO, 34 bytes; Opus's its identification header; others have none.
+"""
 
 MAX_PACKET_FRAMES = 1 << 16
 """More frames of sound than any packet of these codecs holds: FLAC has 65,535."""

@@ -23,17 +23,12 @@ from voicepipe.stream.packets.flac_header import (
     read_header,
 )
 from voicepipe.stream.packets.signature import FILE
-from voicepipe.stream.packets.splitter import Packet
+from voicepipe.stream.packets.splitter import Packet, Splitter
 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from voicepipe.stream.packets.decoder import CodecName
-
-
-MAX_JUNK_BYTES = 1 << 20
-"""Most bytes in a row that are no frames: there is no way on behind it."""
 
 _STREAMINFO_BYTES = 34
 _ID3V1_BYTES = 128
@@ -41,9 +36,9 @@ _ID3V1_BYTES = 128
 _BEGINNING = re.compile(rb"\xff[\xf8\xf9]|" + FILE.pattern)
 
 
-class FlacSplitter:
+class FlacSplitter(Splitter):
     """
-    Cuts native FLAC into its frames; a ``Splitter``.
+    Cuts native FLAC into its frames.
 
     Metadata is skipped without being kept, but for STREAMINFO. A frame is given when
     the next one has begun: at most 16 bytes later. Damage costs the frames that it
@@ -55,85 +50,46 @@ class FlacSplitter:
 
     def __init__(self) -> None:
         """Begin at the first byte."""
-        self.codec: CodecName = "flac"
-        self.extradata: bytes = b""
-        self.begin: int = 0
-        self.total: int = 0
-        self.dropped: int = 0
-        self.damaged: int = 0
-        self.ended: bytes | None = None
-        self._buffer = bytearray()
-        self._skip = 0  # bytes of metadata that are still to come
+        super().__init__("flac")
         self._stage = "magic"  # then "blocks", then "frames"
         self._scan = 0  # where to look for headers next, in the buffer
         # The frame that begins the buffer, and one behind it that does not follow it.
         self._start: FlacHeader | None = None
         self._second: tuple[int, FlacHeader] | None = None
-        self._junk = 0
-        self._last = False
-        self._packets: list[Packet] = []
-
-    def push(self, data: bytes | memoryview, /) -> list[Packet]:
-        """See ``Splitter``."""
-        self.total += len(data)
-        skipped = min(self._skip, len(data))
-        self._skip -= skipped
-        self._buffer += data[skipped:]
-        while self._stage != "frames" and self._metadata():
-            pass
-        if self._stage == "frames" and self.ended is None:
-            self._frames()
-        packets, self._packets = self._packets, []
-        return packets
-
-    def flush(self) -> list[Packet]:
-        """See ``Splitter``."""
-        self._last = True
-        if self.ended is None:
-            packets = self.push(b"")
-            self._give_last()
-        else:
-            packets = []
-        packets += self._packets
-        self._packets = []
-        self.dropped += len(self._buffer)
-        self._buffer.clear()
-        return packets
 
     def state(self) -> tuple[dict[str, Any], bytes]:
         """See ``Splitter``."""
-        fields = {
-            "begin": self.begin,
-            "total": self.total,
-            "dropped": self.dropped,
-            "damaged": self.damaged,
-            "skip": self._skip,
+        fields, waiting = super().state()
+        own = {
             "stage": self._stage,
             "scan": self._scan,
             "start": self._start,
             "second": self._second,
-            "junk": self._junk,
         }
-        return fields, bytes(self._buffer)
+        return fields | own, waiting
 
-    def resume(self, fields: dict[str, Any], waiting: bytes, /) -> None:
+    def resume(
+        self, fields: dict[str, Any], waiting: bytes, extradata: bytes, /
+    ) -> None:
         """See ``Splitter``."""
-        self.begin = fields["begin"]
-        self.total = fields["total"]
-        self.dropped = fields["dropped"]
-        self.damaged = fields["damaged"]
-        self._skip = fields["skip"]
-        self._stage = fields["stage"]
-        self._scan = fields["scan"]
+        super().resume(fields, waiting, extradata)
+        self._stage, self._scan = fields["stage"], fields["scan"]
         start, second = fields["start"], fields["second"]
         self._start = None if start is None else FlacHeader(*start)
         self._second = None if second is None else (second[0], FlacHeader(*second[1]))
-        self._junk = fields["junk"]
-        self._buffer = bytearray(waiting)
 
     def warm_up(self, _packets: Sequence[bytes], /) -> list[bytes]:
         """See ``Splitter``; a frame of FLAC leans on nothing."""
         return []
+
+    def _step(self) -> bool:
+        """See ``Splitter``."""
+        if self._stage != "frames":
+            return self._metadata()
+        self._frames()
+        if self._last and self.ended is None:
+            self._give_last()
+        return False
 
     # --- metadata ---------------------------------------------------------------------
 
@@ -145,17 +101,17 @@ class FlacSplitter:
         if self._stage == "magic":
             return self._magic()
         kind, length = self._buffer[0], int.from_bytes(self._buffer[1:4], "big")
-        if kind & 0x7F == 0 and not self.extradata:
+        if kind & 0x7F == 0 and not self._extradata:
             if room < 4 + _STREAMINFO_BYTES:
                 return False
-            self.extradata = bytes(self._buffer[4 : 4 + _STREAMINFO_BYTES])
-            _check_longest(self.extradata)
+            self._extradata = bytes(self._buffer[4 : 4 + _STREAMINFO_BYTES])
+            _check_longest(self._extradata)
         if kind & 0x80:
             self._stage = "frames"
         self._drop(4 + length)
         if self._stage == "frames":
-            self.begin = self.total - len(self._buffer) + self._skip
-        return bool(self._buffer)
+            self._begin = self._offset() + self._skip
+        return True
 
     def _magic(self) -> bool:
         tag = id3v2_size(bytes(self._buffer[:ID3_HEADER_BYTES]))
@@ -164,12 +120,7 @@ class FlacSplitter:
         if not tag:
             self._stage = "blocks"
         self._drop(tag or 4)
-        return bool(self._buffer)
-
-    def _drop(self, count: int) -> None:
-        """Go on behind bytes that may not have come yet."""
-        self._skip = max(0, count - len(self._buffer))
-        del self._buffer[:count]
+        return True
 
     # --- frames -----------------------------------------------------------------------
 
@@ -177,7 +128,7 @@ class FlacSplitter:
         """Find where frames begin, as far as it can be told."""
         while self.ended is None:
             # A header is read whole, so that it does not matter when it came.
-            known = len(self._buffer) - (0 if self._last else HEADER_BYTES) + 1
+            known = len(self._buffer) - (0 if self._last else HEADER_BYTES - 1)
             found = _BEGINNING.search(self._buffer, self._scan)
             if found is None or found.start() >= known:
                 self._scan = max(self._scan, known)
@@ -190,10 +141,11 @@ class FlacSplitter:
         """Look at what may be a header, or another file's signature."""
         if FILE.match(self._buffer, at):
             self._end(at)
+            self._give_last()
             return
         self._scan = at + 1
         header = read_header(
-            bytes(self._buffer[at : at + HEADER_BYTES]), self.extradata
+            bytes(self._buffer[at : at + HEADER_BYTES]), self._extradata
         )
         if header is None:
             return
@@ -204,7 +156,7 @@ class FlacSplitter:
             self._give(at, header)
         elif second is not None and follows(second[1], header):
             # What stood between was a header, now unreadable, or none.
-            self.damaged += 1
+            self._damaged += 1
             self._pass(second[0])
             self._give(at - second[0], header)
         elif header.kind == start.kind:
@@ -230,7 +182,7 @@ class FlacSplitter:
             return at > 0
         if at <= start.longest:
             return False
-        self.damaged += 1
+        self._damaged += 1
         if second is None:
             self._start = None
             self._pass(at)
@@ -248,25 +200,12 @@ class FlacSplitter:
         """
         del self._buffer[:count]
         self._scan = max(0, self._scan - count)
-        self.dropped += count
-        self._junk += count
-        if self._junk > MAX_JUNK_BYTES:
-            raise DamagedAudioError(f"{self._junk} bytes in a row are no sound")
+        self._count_junk(count)
 
     def _packet(self, data: bytes, *, whole: bool = True) -> None:
         assert self._start is not None  # noqa: S101 - for the type checker
-        end = self.total - len(self._buffer) + len(data)
+        end = self._offset(len(data))
         self._packets.append(Packet(data, self._start.frames, end, whole))
-
-    # --- the end ----------------------------------------------------------------------
-
-    def _end(self, at: int) -> None:
-        """End where another file begins."""
-        ended = bytes(self._buffer[at:])
-        del self._buffer[at:]
-        self.total -= len(ended)
-        self._give_last()
-        self.ended = ended
 
     def _give_last(self) -> None:
         """Give what the buffer holds as the last frame, without tags behind it."""
@@ -275,8 +214,8 @@ class FlacSplitter:
         data = bytes(self._buffer)
         if self._second is not None and crc_16(data):
             at, self._start = self._second
-            self.damaged += 1
-            self.dropped += at
+            self._damaged += 1
+            self._dropped += at
             data = data[at:]
         tag = len(data) - _ID3V1_BYTES
         for at in (data.find(b"TAG", max(0, tag)), data.rfind(b"ID3")):

@@ -1,4 +1,4 @@
-"""The padding of an MP3 cut away, to the sample, without knowing where it ends."""
+"""Padding cut away, to the sample; of an MP3 without knowing where it ends."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class Waiting:
     at: int
     frames: int
     whole: bool
+    gap: int = 0
+    cut: int = 0
 
 
 class Gapless:
@@ -43,21 +45,24 @@ class Gapless:
     Args:
         info: What the first frame says; ``None`` for nothing to leave out.
         begin: Offset of that frame in the file.
+        lead: Frames to leave out of what is decoded first.
     """
 
-    def __init__(self, info: Info | None = None, begin: int = 0) -> None:
+    def __init__(self, info: Info | None = None, begin: int = 0, lead: int = 0) -> None:
         """Begin at the first frame that is decoded."""
         self._info = info or Info(sounds=True)
         self._begin = begin
         self._at = 0  # where the next packet lies, in frames of sound
-        self._skip = 0  # frames to leave out of what is decoded next
+        self._skip = lead  # frames to leave out of what is decoded next
         self._first = self._info.first  # zero where nothing is left out any more
         self._held: list[Waiting] = []
         self._held_bytes = 0
 
     def push(self, packet: Packet) -> list[Waiting]:
         """Take the next packet; give those that can be decoded now."""
-        waiting = Waiting(packet.data, self._at, packet.frames, packet.whole)
+        waiting = Waiting(
+            packet.data, self._at, packet.frames, packet.whole, packet.gap, packet.cut
+        )
         self._at += packet.frames
         # FFmpeg does not count the header of the first frame.
         size = packet.end - self._begin - 4
@@ -84,13 +89,14 @@ class Gapless:
     def cut(self, waiting: Waiting, decoded: Decoded) -> Any:
         """Give a packet's samples without those that are to be left out."""
         samples, padding = decoded.samples, self._padding(waiting)
-        if waiting.at == 0:
+        if waiting.at == 0 and self._info.start:
             self._skip = self._info.start
         elif padding:
             self._skip = 0
         skipped = min(self._skip, len(samples))
         self._skip -= skipped
         samples = samples[skipped:]
+        padding = padding or waiting.cut
         if 0 < padding <= len(samples):
             samples = samples[: len(samples) - padding]
         return samples

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from voicepipe.errors import DamagedAudioError
 from voicepipe.stream.mpeg import HEADER_BYTES, adts_frame, id3v2_size, mpeg_frame
 from voicepipe.stream.packets.info import has_info, read_info
 from voicepipe.stream.packets.signature import SIGNATURE_BYTES, begins_file
-from voicepipe.stream.packets.splitter import Packet
+from voicepipe.stream.packets.splitter import Packet, Splitter
 
 
 if TYPE_CHECKING:
@@ -37,9 +36,6 @@ _MPEG_BEGINNING = re.compile(
 )
 _ADTS_BEGINNING = re.compile(rb"\xff[\xf0\xf1\xf8\xf9]|" + _TAGS)
 
-MAX_JUNK_BYTES = 1 << 20
-"""Most bytes in a row that are neither frames nor tags: behind it is no way on."""
-
 # See ``mpeg.find_frames``: chance makes headers, but not runs of them.
 _RUN_AT_START = 2
 _RUN_ELSEWHERE = 4
@@ -64,9 +60,9 @@ _WARM_FRAMES = 3
 _WARM_AAC = 8
 
 
-class FrameSplitter:
+class FrameSplitter(Splitter):
     """
-    Cuts MPEG audio or ADTS into its frames; a ``Splitter``.
+    Cuts MPEG audio or ADTS into its frames.
 
     Frames are found as ``stream.sniff`` finds them: at the very beginning two headers
     must agree, behind anything else four. From then on a header is believed where a
@@ -84,85 +80,38 @@ class FrameSplitter:
 
     def __init__(self, codec: Literal["mp3", "aac"]) -> None:
         """Begin at the first byte."""
-        self.codec: CodecName = codec
-        self.extradata: bytes = b""
-        self.begin: int = 0
-        self.total: int = 0
-        self.dropped: int = 0
-        self.damaged: int = 0
-        self.ended: bytes | None = None
+        super().__init__(codec)
         self._is_mpeg = codec == "mp3"
         self._parse = mpeg_frame if self._is_mpeg else adts_frame
         self._beginning = _MPEG_BEGINNING if self._is_mpeg else _ADTS_BEGINNING
-        self._buffer = b""
-        self._skip = 0  # bytes of a tag that are still to come
         self._kind = 0  # of the stream's frames; zero before the first
         self._at_start = True  # nothing but tags has been seen
         self._leading = self._is_mpeg  # the frame to begin with has not been found
         self._in_step = False  # a frame or a tag has just ended
-        self._junk = 0  # bytes in a row that are nothing
-        self._last = False  # there is no more to come
-        self._packets: list[Packet] = []
-
-    def push(self, data: bytes | memoryview, /) -> list[Packet]:
-        """See ``Splitter``."""
-        self.total += len(data)
-        skipped = min(self._skip, len(data))
-        self._skip -= skipped
-        buffer = self._buffer + bytes(data[skipped:])
-        at = 0
-        while at < len(buffer) and self.ended is None:
-            length = self._step(buffer, at)
-            if length is None:
-                break
-            at += length
-        if self.ended is None:
-            self._skip += max(0, at - len(buffer))
-            self._buffer = buffer[at:]
-        packets, self._packets = self._packets, []
-        return packets
-
-    def flush(self) -> list[Packet]:
-        """See ``Splitter``."""
-        self._last = True
-        packets = [] if self.ended is not None else self.push(b"")
-        self.dropped += len(self._buffer)
-        self._buffer = b""
-        return packets
 
     def state(self) -> tuple[dict[str, Any], bytes]:
         """See ``Splitter``."""
-        fields = {
-            "codec": self.codec,
-            "begin": self.begin,
-            "total": self.total,
-            "dropped": self.dropped,
-            "damaged": self.damaged,
-            "skip": self._skip,
-            "junk": self._junk,
+        fields, waiting = super().state()
+        own = {
+            "codec": self._codec,
             "kind": self._kind,
             "at_start": self._at_start,
             "leading": self._leading,
             "in_step": self._in_step,
         }
-        return fields, self._buffer
+        return fields | own, waiting
 
-    def resume(self, fields: dict[str, Any], waiting: bytes, /) -> None:
+    def resume(
+        self, fields: dict[str, Any], waiting: bytes, extradata: bytes, /
+    ) -> None:
         """See ``Splitter``."""
         if (fields["codec"] == "aac") is self._is_mpeg:
             raise ValueError("it is of another codec")
-        self.codec = fields["codec"]
-        self.begin = fields["begin"]
-        self.total = fields["total"]
-        self.dropped = fields["dropped"]
-        self.damaged = fields["damaged"]
-        self._skip = fields["skip"]
-        self._junk = fields["junk"]
+        super().resume(fields, waiting, extradata)
+        self._codec = fields["codec"]
         self._kind = fields["kind"]
         self._at_start = fields["at_start"]
-        self._leading = fields["leading"]
-        self._in_step = fields["in_step"]
-        self._buffer = waiting
+        self._leading, self._in_step = fields["leading"], fields["in_step"]
 
     def warm_up(self, packets: Sequence[bytes], /) -> list[bytes]:
         """See ``Splitter``."""
@@ -174,7 +123,18 @@ class FrameSplitter:
             reservoir += _main_bytes(packets[first])
         return list(packets[first:])
 
-    def _step(self, buffer: bytes, at: int) -> int | None:
+    def _step(self) -> bool:
+        """See ``Splitter``; takes all that can be told."""
+        buffer, at = bytes(self._buffer), 0
+        while at < len(buffer):
+            length = self._take(buffer, at)
+            if length is None:
+                break
+            at += length
+        self._drop(at)
+        return False
+
+    def _take(self, buffer: bytes, at: int) -> int | None:
         """
         Take what stands at an offset.
 
@@ -205,12 +165,12 @@ class FrameSplitter:
             return None
         data = buffer[at : at + frame.length]
         if self._kind and self._begins_anew(frame, data):
-            self._end(buffer, at)
+            self._end(at)
             return None
-        self.damaged += self._kind != 0 and self._junk > 0
+        self._damaged += self._kind != 0 and self._junk > 0
         self._in_step, self._at_start, self._junk = True, False, 0
         if missing and not self._is_mpeg:
-            self.dropped += len(data)
+            self._dropped += len(data)
         else:
             end = self.total - len(buffer) + at + len(data)
             # What is missing would be whatever lies in the decoder's memory.
@@ -229,15 +189,15 @@ class FrameSplitter:
         """Give a frame, unless FFmpeg would take it for garbage at the beginning."""
         info = None
         if self._is_mpeg:
-            self.codec = _LAYERS[packet.data[1] >> 1 & 3]
+            self._codec = _LAYERS[packet.data[1] >> 1 & 3]
         if not self._kind:
-            self.begin = packet.end - len(packet.data)
+            self._begin = packet.end - len(packet.data)
             info = read_info(packet.data) if self._is_mpeg else None
         if self._leading:
             self._leading = info is not None and not (info.sounds and packet.alike)
-            if info is None and not packet.alike and self.dropped < _MAX_LEADING_BYTES:
+            if info is None and not packet.alike and self._dropped < _MAX_LEADING_BYTES:
                 self._leading = True
-                self.dropped += len(packet.data)
+                self._dropped += len(packet.data)
                 return
         self._packets.append(packet)
 
@@ -276,7 +236,7 @@ class FrameSplitter:
     def _no_frame(self, buffer: bytes, at: int) -> int | None:
         """Take a tag, or pass over what is nothing at all."""
         if begins_file(buffer, at):
-            self._end(buffer, at)
+            self._end(at)
             return None
         room = len(buffer) - at
         if room < _APE_BYTES and not self._last and buffer.startswith(b"APETAGEX", at):
@@ -299,16 +259,8 @@ class FrameSplitter:
         # A beginning may itself be cut by the end of the buffer.
         last = len(buffer) if self._last else len(buffer) - SIGNATURE_BYTES + 1
         end = min(found.start() if found else last, max(last, at + 1))
-        self.dropped += end - at
-        self._junk += end - at
-        if self._junk > MAX_JUNK_BYTES:
-            raise DamagedAudioError(f"{self._junk} bytes in a row are no sound")
+        self._count_junk(end - at)
         return end - at
-
-    def _end(self, buffer: bytes, at: int) -> None:
-        self.ended = buffer[at:]
-        self.total -= len(self.ended)
-        self._buffer = b""
 
 
 def _tag_bytes(buffer: bytes, at: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from voicepipe.errors import UnsupportedAudioError
 from voicepipe.stream.assembler.reader import Block
-from voicepipe.stream.packets.gapless import Gapless
+from voicepipe.stream.packets.gapless import Gapless, Waiting
 from voicepipe.stream.packets.info import read_info
 from voicepipe.stream.packets.splitter import RECENT
 from voicepipe.stream.packets.state import packed, unpacked
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         DecoderFactory,
         PacketDecoder,
     )
-    from voicepipe.stream.packets.gapless import Waiting
     from voicepipe.stream.packets.splitter import Packet, Splitter
 
 
@@ -44,10 +43,11 @@ _AT_ONCE = 32
 
 class PacketReader:
     """
-    Reads one MP3, ADTS or FLAC file piece by piece; a ``Reader``.
+    Reads one MP3, ADTS, FLAC, WebM or Ogg file piece by piece; a ``Reader``.
 
     What it gives is bit for bit what ``read_audio`` gives for a whole and undamaged
-    file. What is damaged is passed over without a gap in its place, and counted:
+    file. Where a container's times tell that sound is missing, there is silence of the
+    same length instead. What is damaged is passed over, and counted:
     ``damaged_frames`` that could not be decoded, ``dropped_bytes`` that were nothing.
     A frame that the file ends with, cut short, is decoded if the decoder takes it, as
     it does in MP3.
@@ -70,6 +70,7 @@ class PacketReader:
         self._gapless: Gapless | None = None  # made by the first packet
         self._damaged = 0
         self._dropped = 0
+        self._gap = 0  # frames of silence that come next
         self._recent: deque[bytes] = deque(maxlen=RECENT)
 
     @property
@@ -106,7 +107,7 @@ class PacketReader:
         waiting = self._accepted(self._splitter.flush())
         if self._gapless is not None:
             waiting += self._gapless.flush(self._splitter.total)
-        return self._decoded(waiting)
+        return [*self._decoded(waiting), *self._held_back()]
 
     def counts(self) -> dict[str, int]:
         """Give what was left out."""
@@ -134,6 +135,7 @@ class PacketReader:
             "gapless": gapless,
             "damaged": self._damaged,
             "dropped": self._dropped,
+            "gap": self._gap,
         }
         return packed(state, [*parts, *recent])
 
@@ -147,14 +149,14 @@ class PacketReader:
         state, parts = unpacked(snapshot)
         try:
             waiting, extradata, *rest = parts
-            self._splitter.resume(state["splitter"], waiting)
-            self._splitter.extradata = extradata
+            self._splitter.resume(state["splitter"], waiting, extradata)
             gapless = state["gapless"]
             if gapless is not None:
                 count = len(gapless["held"])
                 self._gapless = Gapless.resumed(gapless, rest[:count])
                 self._recent.extend(rest[count:])
             self._damaged, self._dropped = state["damaged"], state["dropped"]
+            self._gap = state.get("gap", 0)
         except (LookupError, TypeError, ValueError) as exc:
             raise ValueError("the snapshot is of something else") from exc
 
@@ -169,9 +171,10 @@ class PacketReader:
         waiting: list[Waiting] = []
         for packet in packets:
             if self._gapless is None:
-                mpeg = self._splitter.codec == "mp3"
+                splitter = self._splitter
+                mpeg = splitter.codec == "mp3"
                 info = read_info(packet.data) if mpeg else None
-                self._gapless = Gapless(info, self._splitter.begin)
+                self._gapless = Gapless(info, splitter.begin, splitter.lead)
                 if info is not None and not (info.sounds and packet.alike):
                     continue
             waiting += self._gapless.push(packet)
@@ -187,12 +190,31 @@ class PacketReader:
     def _decode(self, waiting: Sequence[Waiting], joiner: _Joiner) -> None:
         packets = [packet.data for packet in waiting]
         for packet, decoded in zip(waiting, self._ask(packets), strict=True):
+            self._gap += packet.gap
             if decoded is None:
                 self._damaged += packet.whole
                 self._dropped += 0 if packet.whole else len(packet.data)
             elif self._gapless is not None:
+                joiner.take(decoded.rate, self._silence(decoded))
                 joiner.take(decoded.rate, self._gapless.cut(packet, decoded))
         self._recent.extend(packets)
+
+    def _held_back(self) -> list[Block]:
+        """Give what the decoder has kept; only Opus's does."""
+        gapless, joiner = self._gapless, _Joiner()
+        if self._splitter.codec != "opus" or gapless is None or not self._recent:
+            return []
+        self._ask([])  # a decoder is made anew if the stream has been restored
+        if self._decoder is not None:
+            for decoded in self._decoder.flush():
+                end = Waiting(b"", at=1, frames=0, whole=True)
+                joiner.take(decoded.rate, gapless.cut(end, decoded))
+        return joiner.blocks()
+
+    def _silence(self, decoded: Decoded) -> Any:
+        """Give what stands for the sound that is missing in front of a packet."""
+        gap, self._gap = self._gap, 0
+        return np.zeros((gap, decoded.samples.shape[1]), decoded.samples.dtype)
 
     def _ask(self, packets: list[bytes]) -> Sequence[Decoded | None]:
         """Have packets decoded, by a decoder that knows what came before them."""
