@@ -1,22 +1,43 @@
-"""Recognition and the job store against what they are built on."""
+"""Recognition against what it is built on."""
 
 from __future__ import annotations
 
-import sqlite3
+import functools
+import importlib
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
+import faster_whisper.vad  # noqa: TID253 - the peer
 import numpy as np
 import pocketsphinx  # noqa: TID253 - the peer
 import soundfile
 from case import Case
 
-from voicepipe import Audio, PocketSphinxTranscriber, SqlJobStore, Transcript
+from voicepipe import (
+    Audio,
+    PocketSphinxTranscriber,
+    SileroOptions,
+    SileroVad,
+    WhisperOptions,
+    WhisperSetup,
+    WhisperTranscriber,
+)
 
 
-SAMPLE = Path(__file__).parents[1] / "examples" / "data" / "sample_call.flac"
-JOBS = 100
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "examples" / "data" / "sample_call.flac"
+TINY = ROOT / "tests" / "tiny_whisper"
+RATE = 16_000
+AT_ONCE = 4
 
 
 def transcribe_case() -> Case:
@@ -59,43 +80,156 @@ def bare_pocketsphinx(decoder: Any, pcm: bytes) -> None:
         decoder.end_utt()
 
 
-def store_case(folder: Path) -> Case:
-    """Claims and finishes, against a bare loop with the same durability."""
+def voice_cases() -> list[Case]:
+    """One side of the sample call, with the same rules: at once, and in pieces."""
+    samples, rate = soundfile.read(SAMPLE, dtype="float32", always_2d=True)
+    side = np.ascontiguousarray(samples[:, :1])
+    options = SileroOptions()
+    same = faster_whisper.vad.VadOptions(
+        min_speech_duration_ms=round(1_000 * options.min_speech_s),
+        min_silence_duration_ms=round(1_000 * options.min_silence_s),
+        speech_pad_ms=round(1_000 * options.pad_s),
+    )
+
+    def ours(step: int) -> None:
+        vad = SileroVad(rate, options=options)
+        for at in range(0, len(side), step):
+            vad.push(side[at : at + step])
+        vad.flush()
+
+    def peer() -> None:
+        faster_whisper.vad.get_speech_timestamps(side[:, 0], same)
+
+    return [
+        Case(
+            name=f"`SileroVad`, one side of the sample call, {how}",
+            peer_name="`faster_whisper.vad.get_speech_timestamps`, in one call",
+            ours=functools.partial(ours, step),
+            peer=peer,
+        )
+        for how, step in (
+            ("in one push", len(side)),
+            ("pushes of 1 s", rate),
+            ("pushes of 20 ms", rate // 50),
+        )
+    ]
+
+
+def whisper_cases() -> list[Case]:
+    """
+    The tests' tiny Whisper, where what is not the network's work shows most.
+
+    Same weights, same arrays, same options. Both sides keep their model.
+    """
+    sounds = [spoken(seed, seconds=60.0) for seed in range(AT_ONCE)]
+    return [
+        one_file(sounds[0], batch_size=None),
+        one_file(sounds[0], batch_size=8),
+        many_files(sounds, "its defaults"),
+        many_files(sounds, f"`num_workers={AT_ONCE}`", num_workers=AT_ONCE),
+        many_files(sounds, "as many workers and threads", **like_ours()),
+    ]
+
+
+def one_file(pcm: npt.NDArray[np.int16], *, batch_size: int | None) -> Case:
+    """One recording, after the other's; both with all cores."""
+    engine = transcriber(batch_size=batch_size, setup=WhisperSetup(workers=1))
+    model = faster_whisper.WhisperModel(
+        str(TINY / "model"),
+        device="cpu",
+        compute_type="int8",
+        cpu_threads=os.cpu_count() or 1,
+    )
+    batched = faster_whisper.BatchedInferencePipeline(model)
+    how = "sequential" if batch_size is None else f"batches of {batch_size}"
+    if batch_size is None:
+        peer = functools.partial(bare_whisper, model.transcribe, pcm)
+    else:
+        peer = functools.partial(
+            bare_whisper, batched.transcribe, pcm, batch_size=batch_size
+        )
     return Case(
-        name=f"`SqlJobStore`, {JOBS} times claim, finish, queue again",
-        peer_name="`sqlite3`, an UPDATE in a transaction for each, WAL, FULL",
-        ours=lambda: anyio.run(claim_and_finish, folder / "ours.db"),
-        peer=lambda: bare_sqlite(folder / "peer.db"),
+        name=f"`WhisperTranscriber`, 1 min of phrases, tiny, int8, {how}",
+        peer_name="faster-whisper itself, the same array and options",
+        ours=functools.partial(transcribe_all, engine, [pcm]),
+        peer=peer,
     )
 
 
-async def claim_and_finish(path: Path) -> None:
-    """Claim and finish jobs, one after the other."""
-    empty = Transcript(duration=0.0, model="none")
-    async with SqlJobStore(path) as store:
-        job = await store.add("call.wav")
-        for _ in range(JOBS):
-            claimed = await store.claim("me", lease_s=30.0)
-            if claimed is None:
-                raise RuntimeError("there was nothing to claim")
-            await store.finish(job.id, attempt=claimed.attempt, transcript=empty)
-            await store.queue(job.id)
-        await store.delete([job.id])
+def like_ours() -> dict[str, int]:
+    """Give the peer's settings that are our defaults on this machine."""
+    workers, threads = WhisperSetup().shared_out()
+    return {"num_workers": workers, "cpu_threads": threads}
 
 
-def bare_sqlite(path: Path) -> None:
-    """Do what must be done in SQL, and nothing else."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS jobs (id INTEGER PRIMARY KEY, status, text)"
+def many_files(sounds: list[npt.NDArray[np.int16]], how: str, **setup: int) -> Case:
+    """Several recordings at once; ours with its defaults."""
+    engine = transcriber(batch_size=None, setup=WhisperSetup())
+    model = faster_whisper.WhisperModel(
+        str(TINY / "model"), device="cpu", compute_type="int8", **setup
     )
-    connection.execute("INSERT INTO jobs VALUES (1, 'processing', '')")
-    for status in ("claimed", "done", "processing") * JOBS:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("SELECT * FROM jobs WHERE id = 1").fetchone()
-        connection.execute("UPDATE jobs SET status = ? WHERE id = 1", [status])
-        connection.execute("COMMIT")
-    connection.execute("DELETE FROM jobs")
-    connection.close()
+
+    def peer() -> None:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(functools.partial(bare_whisper, model.transcribe), sounds))
+
+    return Case(
+        name=f"`WhisperTranscriber`, {AT_ONCE} times 1 min at once, tiny, int8",
+        peer_name=f"faster-whisper in {AT_ONCE} threads, one model, {how}",
+        ours=functools.partial(transcribe_all, engine, sounds),
+        peer=peer,
+    )
+
+
+def transcriber(*, batch_size: int | None, setup: WhisperSetup) -> WhisperTranscriber:
+    """Make ours, with the options of ``bare_whisper``."""
+    options = WhisperOptions(
+        language="en", batch_size=batch_size, temperatures=(0.0,), beam_size=5
+    )
+    return WhisperTranscriber(TINY / "model", setup=setup, options=options)
+
+
+def transcribe_all(
+    engine: WhisperTranscriber, sounds: list[npt.NDArray[np.int16]]
+) -> None:
+    """Transcribe recordings at once."""
+
+    async def work() -> None:
+        async with anyio.create_task_group() as group:
+            for pcm in sounds:
+                audio = Audio(samples=pcm, rate=RATE)
+                group.start_soon(engine.transcribe, audio)
+
+    anyio.run(work)
+
+
+def bare_whisper(transcribe: Any, pcm: npt.NDArray[np.int16], **mode: Any) -> None:
+    """Transcribe one recording as faster-whisper's own example does."""
+    segments, _ = transcribe(
+        pcm.astype(np.float32) / 32_768,
+        language="en",
+        beam_size=5,
+        temperature=0.0,
+        word_timestamps=True,
+        condition_on_previous_text=False,
+        vad_filter=True,
+        **mode,
+    )
+    list(segments)
+
+
+def spoken(seed: int, *, seconds: float) -> npt.NDArray[np.int16]:
+    """Say phrases of the tests' list with pauses, by ``espeak-ng`` and ``flite``."""
+    sys.path.insert(0, str(TINY.parent))
+    speech = importlib.import_module("tiny_whisper.speech")
+    phrases = json.loads((TINY / "evaluation.json").read_text("utf-8"))
+    phrases = [*phrases["long espeak"], *phrases["long flite"]]
+    rng = np.random.default_rng(seed)
+    parts: list[npt.NDArray[np.float32]] = []
+    while sum(map(len, parts)) < seconds * RATE:
+        said = phrases[rng.integers(len(phrases))]
+        voice = speech.Voice(said["engine"], said["name"])
+        pause = rng.uniform(0.2, 3.0)
+        parts.append(speech.phrase(voice, said["text"], after=pause).samples)
+    sound = np.concatenate(parts)[: round(seconds * RATE)]
+    return np.round(sound * 32_767).astype(np.int16)

@@ -5,37 +5,13 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from public_addresses import PUBLIC
 
 from voicepipe.errors import BlockedUrlError
 from voicepipe.net.addresses import why_not_public
 from voicepipe.net.policy import UrlPolicy
 from voicepipe.net.urls import parse_url
 
-
-PUBLIC = [
-    "1.1.1.1",
-    "8.8.8.8",
-    "9.255.255.255",
-    "11.0.0.0",
-    "100.63.255.255",
-    "100.128.0.0",
-    "126.255.255.255",
-    "128.0.0.0",
-    "169.253.255.255",
-    "169.255.0.0",
-    "172.15.255.255",
-    "172.32.0.0",
-    "192.0.1.0",
-    "192.167.255.255",
-    "192.169.0.0",
-    "198.17.255.255",
-    "198.20.0.0",
-    "223.255.255.255",
-    "2001:4860:4860::8888",
-    "2606:4700:4700::1111",
-    "2a00:1450:4001::1",
-    "2003::1",
-]
 
 OTHERS = [
     "0.0.0.0",

@@ -45,12 +45,12 @@ def test_retry_after_is_read_in_both_forms(
 
 
 def test_without_the_servers_clock_a_date_is_compared_with_ours() -> None:
-    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
+    soon = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
 
     seconds = retry_after_s(soon)
 
     assert seconds is not None
-    assert 15 < seconds <= 20
+    assert 3_500 < seconds <= 3_600
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
@@ -84,11 +84,26 @@ def patience(
     )
 
 
-async def test_what_may_pass_is_tried_again() -> None:
-    call = Failing(ConnectionFailedError("one"))
+async def waits(error: VoicepipeError, at_most_s: float) -> list[float]:
+    """
+    Give the waits between two attempts, seconds: one, or up to three.
 
-    assert await patience().run(call) == "done"
-    assert 0.5 <= call.calls[1] - call.calls[0] < 2.0
+    A busy machine may make one longer, but hardly three.
+    """
+    found: list[float] = []
+    while len(found) < 3 and min(found, default=at_most_s) >= at_most_s:
+        call = Failing(error)
+        assert await patience().run(call) == "done"
+        first, second = call.calls
+        found.append(second - first)
+    return found
+
+
+async def test_what_may_pass_is_tried_again() -> None:
+    found = await waits(ConnectionFailedError("one"), 1.1)
+
+    assert min(found) >= 0.5
+    assert min(found) < 1.1
 
 
 async def test_what_will_not_pass_is_not() -> None:
@@ -120,11 +135,12 @@ async def test_progress_begins_the_count_anew() -> None:
 
 
 async def test_a_server_that_asks_to_wait_is_obeyed() -> None:
-    call = Failing(HttpStatusError("busy", status=429, retry_after=1.2))
+    busy = HttpStatusError("busy", status=429, retry_after=1.2)
 
-    await patience().run(call)
+    found = await waits(busy, 1.6)
 
-    assert 1.2 <= call.calls[1] - call.calls[0] < 1.6
+    assert min(found) >= 1.2
+    assert min(found) < 1.6
 
 
 async def test_a_wait_beyond_the_deadline_is_not_begun() -> None:

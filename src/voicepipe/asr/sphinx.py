@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from voicepipe.asr.sphinx_live import SphinxHelpers, SphinxSession
 from voicepipe.asr.tracks import speaker_label, tracks_of
 from voicepipe.errors import ChildCrashedError, MissingExtraError, TranscriptionError
 from voicepipe.proc.pool import ChildPool
@@ -17,6 +18,8 @@ from voicepipe.types import Audio, Segment, Transcript, Word
 
 if TYPE_CHECKING:
     from voicepipe.asr.tracks import Track
+    from voicepipe.protocols import Stage
+    from voicepipe.types import Hypothesis
 
 
 RATE = 16_000
@@ -44,6 +47,8 @@ class PocketSphinxModel:
 class PocketSphinxTranscriber:
     """
     Transcribes with CMU PocketSphinx and the English model in its wheel.
+
+    Recordings with ``transcribe``, and live sound with ``session``.
 
     Runs everywhere at once, without network or graphics card; word error rate about 5
     to 15 % on clean 16 kHz speech, poor on telephone sound of 8 kHz and on noise. Text
@@ -74,6 +79,7 @@ class PocketSphinxTranscriber:
         self._model = model or PocketSphinxModel()
         size = (os.cpu_count() or 1) if processes is None else processes
         self._pool = ChildPool(size)
+        self._helpers = SphinxHelpers(size, self._parts)
 
     async def transcribe(self, audio: Audio, /) -> Transcript:
         """
@@ -106,16 +112,53 @@ class PocketSphinxTranscriber:
             language=self._model.language,
         )
 
-    async def _transcribe(self, track: Track) -> list[Segment]:
+    def session(self, *, rate: int, channels: int) -> Stage[Audio, Hypothesis]:
+        """
+        Begin to transcribe one live stream; see ``StreamingTranscriber``.
+
+        While somebody speaks, each 0.3 s of new speech gives a hypothesis if it changes
+        the text; all of it may change until the final one, 0.3 s after the utterance,
+        or after 30 s of it. A final one without text takes back what was believed. All
+        hypotheses are the same however the sound is cut into pieces, and whatever other
+        streams say. The first utterance of a channel is heard a little worse than
+        ``transcribe`` hears it: what the line sounds like is not known yet.
+
+        A second of speech takes a third of a second of processor time. Many streams
+        share a helper process; it takes some 100 MB for each of them in which somebody
+        speaks at the same time. They are other processes than those of ``transcribe``.
+
+        Args:
+            rate: Frames per second of the sound to come, Hz.
+            channels: Its number of channels; each is heard by itself, and hypotheses
+                have their ``channel`` where there are several.
+
+        Returns:
+            A stage whose methods block, so that it runs in a worker thread. They raise
+            ``TranscriptionError`` if the engine fails; if its process dies or the
+            transcriber is closed, that is ``retryable``: a new session goes on. One
+            that is not flushed gives its place back when nobody has it any more.
+
+        Raises:
+            UnsupportedAudioError: If a value is out of its range.
+        """
+        return SphinxSession(self._helpers, rate=rate, channels=channels)
+
+    @property
+    def _parts(self) -> dict[str, str]:
+        """The model's parts by the decoder's own names."""
         parts = {
             "hmm": self._model.acoustic,
             "lm": self._model.language_model,
             "dict": self._model.dictionary,
         }
-        model = {name: path for name, path in parts.items() if path is not None}
+        return {name: path for name, path in parts.items() if path is not None}
+
+    async def _transcribe(self, track: Track) -> list[Segment]:
         try:
             utterances = await self._pool.call(
-                "voicepipe.asr.sphinx_child:transcribe", {"model": model}, track.pcm
+                "voicepipe.asr.sphinx_child:transcribe",
+                {"model": self._parts},
+                track.pcm,
             )
         except ChildCrashedError as exc:
             msg = f"pocketsphinx died: {exc}"
@@ -133,5 +176,6 @@ class PocketSphinxTranscriber:
         ]
 
     def close(self) -> None:
-        """Stop the helper processes; the next call starts new ones."""
+        """Stop the helpers, and lose the sessions; the next call starts new ones."""
         self._pool.close()
+        self._helpers.close()

@@ -97,7 +97,23 @@ def _decode(decoder: Any, speech: bytes, start: float) -> Iterator[dict[str, Any
     decoder.start_utt()
     decoder.process_raw(speech, no_search=False, full_utt=True)
     decoder.end_utt()
-    words = [
+    words = words_of(decoder, start)
+    if words:
+        yield {"start": words[0]["start"], "end": words[-1]["end"], "words": words}
+
+
+def words_of(decoder: Any, start: float) -> list[dict[str, Any]]:
+    """
+    Give the words that a decoder has found.
+
+    Args:
+        decoder: A decoder with an utterance, ended or not.
+        start: Second at which the utterance begins.
+
+    Returns:
+        Each with ``start``, ``end``, ``text`` and ``probability``.
+    """
+    return [
         {
             "start": start + segment.start_frame / _FRAMES_PER_SECOND,
             "end": start + (segment.end_frame + 1) / _FRAMES_PER_SECOND,
@@ -109,5 +125,3 @@ def _decode(decoder: Any, speech: bytes, start: float) -> Iterator[dict[str, Any
         for segment in (decoder.seg() or ())
         if not segment.word.startswith(("<", "["))  # silence and noises
     ]
-    if words:
-        yield {"start": words[0]["start"], "end": words[-1]["end"], "words": words}

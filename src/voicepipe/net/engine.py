@@ -59,7 +59,9 @@ def translated(exc: Exception, url: Url, limits: HttpLimits) -> FetchError:
     if isinstance(exc, httpcore.TimeoutException):
         connecting = isinstance(exc, httpcore.ConnectTimeout)
         limit_s = limits.connect_s if connecting else limits.read_s
+        sending = isinstance(exc, httpcore.WriteTimeout)
         what = "no connection" if connecting else "nothing came"
+        what = "nothing was taken" if sending else what
         error = FetchTimeoutError(
             f"{what} for {limit_s:g} s",
             url=str(url),

@@ -12,6 +12,7 @@ import anyio
 import httpcore
 
 from voicepipe.errors import BadResponseError, ConnectionFailedError, FetchTimeoutError
+from voicepipe.tasks import task_group
 
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ _MAX_HEAD_BYTES = 1 << 18
 
 # Of more addresses than these, the rest is checked and not tried.
 _MAX_DIALS = 4
+
+# For what shows already that it can be read, seconds.
+_GLANCE_S = 0.1
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _INFORMATIONAL = re.compile(rb"HTTP/\d\.\d 1\d\d")
@@ -140,6 +144,8 @@ class Wire(httpcore.AsyncNetworkStream):
         self._socket = stream.get_extra_info("socket")
         self._head: bytearray | None = bytearray()
         self._head_bytes = 0
+        self._sending = False  # written to since it was last read from
+        self._early: bytes | None = None  # come while a request was being sent
         self.body_bytes: int = 0
 
     async def read(
@@ -148,7 +154,10 @@ class Wire(httpcore.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's own
     ) -> bytes:
         """Receive more than the engine asks for, where it is there."""
-        data = await self._stream.read(max(max_bytes, _READ_BYTES), timeout)
+        self._sending = False
+        data, self._early = self._early, None
+        if data is None:
+            data = await self._stream.read(max(max_bytes, _READ_BYTES), timeout)
         if self._head is None:
             self.body_bytes += len(data)
         else:
@@ -172,9 +181,53 @@ class Wire(httpcore.AsyncNetworkStream):
         buffer: bytes,
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's own
     ) -> None:
-        """Send a request; what comes in next is the head of its answer."""
-        self._head, self._head_bytes = bytearray(), 0
-        await self._stream.write(buffer, timeout)
+        """
+        Send a piece of a request; what comes in next is the head of its answer.
+
+        A server may answer in the midst of a body, to refuse it, and close: whoever
+        went on writing to it would lose the answer.
+
+        Raises:
+            httpcore.WriteError: If it has answered. The engine then takes the answer.
+        """
+        if not buffer:
+            return
+        if not self._sending:
+            self._sending = True
+            self._head, self._head_bytes = bytearray(), 0
+            await self._stream.write(buffer, timeout)
+            return
+        if self._early is not None or self.get_extra_info("is_readable"):
+            # The rest of it, or nothing for us: TLS has messages of its own.
+            with anyio.move_on_after(_GLANCE_S):
+                await self._listen()
+        written = False
+        if self._early is None:
+            # A server that does not read may answer and close. With a reset, that takes
+            # along what nobody has taken from the system by then.
+            async with task_group() as group:
+                group.start_soon(self._listen, group.cancel_scope)
+                await self._stream.write(buffer, timeout)
+                written = True
+                group.cancel_scope.cancel()
+        if not written:
+            raise httpcore.WriteError
+
+    async def _listen(self, writing: anyio.CancelScope | None = None) -> None:
+        """Keep what comes before all is sent, and stop the sending."""
+        # An error is the sender's to find, who goes on.
+        with contextlib.suppress(httpcore.NetworkError):
+            data = await self._stream.read(_READ_BYTES)
+            # Some of it may have come beside the piece before.
+            self._early = (self._early or b"") + data
+            with anyio.move_on_after(_GLANCE_S):
+                # The rest of it, too: what is to be sent waits inside of the event
+                # loop, and fails with the reset before anybody reads again.
+                while data and len(self._early) < _READ_BYTES:
+                    data = await self._stream.read(_READ_BYTES)
+                    self._early += data
+        if writing is not None and self._early is not None:
+            writing.cancel()
 
     async def surplus(self, length: int) -> bool:
         """Tell whether more has come than a body of this length."""
@@ -184,7 +237,7 @@ class Wire(httpcore.AsyncNetworkStream):
             return False
         # Readable at its end: more of the body, or only the connection's end.
         with contextlib.suppress(httpcore.NetworkError, httpcore.TimeoutException):
-            return bool(await self._stream.read(1, timeout=0.1))
+            return bool(await self._stream.read(1, timeout=_GLANCE_S))
         return False
 
     async def aclose(self) -> None:

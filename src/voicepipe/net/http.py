@@ -19,6 +19,7 @@ from voicepipe.errors import (
     InvalidUrlError,
 )
 from voicepipe.net.answer import Answer
+from voicepipe.net.body import Upload
 from voicepipe.net.connections import Connections
 from voicepipe.net.engine import ENGINE_ERRORS, translated
 from voicepipe.net.guard import GuardedBackend, resolve
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Mapping
 
+    from voicepipe.net.body import Body
     from voicepipe.net.engine import HttpLimits
     from voicepipe.net.guard import Resolve
     from voicepipe.net.policy import UrlPolicy
@@ -111,11 +113,9 @@ class HttpClient:
                 redirects.
             ValueError: If a header cannot be sent.
         """
-        own = checked_headers(headers)
-        if url.authorization is not None:
-            own.setdefault("authorization", url.authorization)
+        own = _own_headers(url, headers)
         for _ in range(self._limits.max_redirects + 1):
-            async with self._ask(url, {**own, **(conditions or {})}) as answer:
+            async with self._ask("GET", url, {**own, **(conditions or {})}) as answer:
                 location = answer.location
                 if location is None:
                     yield answer
@@ -128,27 +128,67 @@ class HttpClient:
         raise BadResponseError(msg, url=str(url))
 
     @contextlib.asynccontextmanager
-    async def _ask(self, url: Url, headers: Mapping[str, str]) -> AsyncIterator[Answer]:
+    async def post(
+        self, url: Url, headers: Mapping[str, str], body: Body
+    ) -> AsyncIterator[Answer]:
+        """
+        Send a body to a URL.
+
+        A redirect is not followed: what was meant for one server is not sent to
+        another. A server that answers before it has the whole body, to refuse it, is
+        heard at once, and the rest of the body is not sent. Each piece of the body and
+        the wait for the answer have ``read_s``. Whether a request that failed has been
+        carried out all the same, nobody can tell.
+
+        Args:
+            url: Where to. Its user and password are sent as the headers are.
+            headers: Sent to this URL only.
+            body: What to send.
+
+        Yields:
+            The answer that is no redirect, its body still to come.
+
+        Raises:
+            BlockedUrlError: If the URL leads to where it may not.
+            ConnectionFailedError: If there is no connection, or it breaks.
+            FetchTimeoutError: If a limit of time is passed.
+            BadResponseError: If the answer contradicts itself, or is a redirect.
+            ValueError: If a header cannot be sent.
+        """
+        own = {**_own_headers(url, headers), **body.headers}
+        async with self._ask("POST", url, own, body) as answer:
+            location = answer.location
+            if location is not None:
+                msg = f"it redirects to {_shown(url, location)}, and a body stays here"
+                raise BadResponseError(msg, url=str(url))
+            yield answer
+
+    @contextlib.asynccontextmanager
+    async def _ask(
+        self,
+        method: str,
+        url: Url,
+        headers: Mapping[str, str],
+        body: Body | None = None,
+    ) -> AsyncIterator[Answer]:
         self._policy.check(url)
         async with (
             self._pace.slot(url.host),
             self._slots,
             self._connections.borrow(url) as connection,
         ):
-            response = await self._send(connection, url, headers)
+            request = self._request(method, url, headers, body)
+            response = await self._send(connection, url, request)
             try:
-                _logger.debug("GET %s: %d", url, response.status)
+                _logger.debug("%s %s: %d", method, url, response.status)
                 yield Answer(response, url, self._limits)
             finally:
                 with anyio.CancelScope(shield=True), quiet():
                     await response.aclose()
 
-    async def _send(
-        self,
-        connection: httpcore.AsyncHTTPConnection,
-        url: Url,
-        headers: Mapping[str, str],
-    ) -> httpcore.Response:
+    def _request(
+        self, method: str, url: Url, headers: Mapping[str, str], body: Body | None
+    ) -> httpcore.Request:
         fields = {
             "host": url.authority,
             "user-agent": _user_agent(),
@@ -160,8 +200,8 @@ class HttpClient:
             "read": self._limits.read_s,
             "write": self._limits.read_s,
         }
-        request = httpcore.Request(
-            b"GET",
+        return httpcore.Request(
+            method.encode("ascii"),
             httpcore.URL(
                 scheme=url.scheme.encode("ascii"),
                 host=url.host.encode("ascii"),
@@ -169,14 +209,37 @@ class HttpClient:
                 target=url.target,
             ),
             headers=[(k.encode("ascii"), v.encode("ascii")) for k, v in fields.items()],
+            content=None if body is None else Upload(body),
             extensions={"timeout": timeout},
         )
+
+    async def _send(
+        self,
+        connection: httpcore.AsyncHTTPConnection,
+        url: Url,
+        request: httpcore.Request,
+    ) -> httpcore.Response:
         try:
             with quiet():
                 return await connection.handle_async_request(request)
         except (*ENGINE_ERRORS, FetchError) as exc:
             error = translated(exc, url, self._limits)
         raise error
+
+
+def _own_headers(url: Url, headers: Mapping[str, str]) -> dict[str, str]:
+    own = checked_headers(headers)
+    if url.authorization is not None:
+        own.setdefault("authorization", url.authorization)
+    return own
+
+
+def _shown(url: Url, location: str) -> str:
+    """Show where a redirect leads, without what may be secret in it."""
+    try:
+        return str(url.join(location))
+    except InvalidUrlError as exc:
+        return str(exc)
 
 
 def _redirected(url: Url, location: str) -> Url:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from voicepipe.types import _html, _json
+from voicepipe.types.transcription import TranscriptionReport
 
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ class Hypothesis:
         text: What was said so far.
         final: Whether it will never change again.
         channel: Channel it was heard on, from 0; ``None`` for a mix.
+        words: The words with their times, in order; empty where the engine gives none.
+        stable: Characters at the beginning of the text that will never change.
     """
 
     segment_id: int
@@ -124,6 +127,8 @@ class Hypothesis:
     text: str
     final: bool
     channel: int | None = None
+    words: tuple[Word, ...] = ()
+    stable: int = attrs.field(default=0, validator=attrs.validators.ge(0))
 
 
 @attrs.frozen(kw_only=True)
@@ -136,12 +141,14 @@ class Transcript:
         duration: Seconds of sound transcribed, from decoded frames.
         model: Name of the engine and its model.
         language: ISO 639-1 code such as ``"en"``, ``None`` where unknown.
+        report: What the engine's guards saw; ``None`` from an engine without guards.
     """
 
     segments: tuple[Segment, ...] = ()
     duration: float = attrs.field(validator=_check_times)
     model: str
     language: str | None = None
+    report: TranscriptionReport | None = None
 
     @classmethod
     def of(
@@ -151,6 +158,7 @@ class Transcript:
         duration: float,
         model: str,
         language: str | None = None,
+        report: TranscriptionReport | None = None,
     ) -> Transcript:
         """Order segments by start and channel, number them, and make a transcript."""
         ordered = sorted(
@@ -161,6 +169,7 @@ class Transcript:
             duration=duration,
             model=model,
             language=language,
+            report=report,
         )
 
     @property

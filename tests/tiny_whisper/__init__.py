@@ -1,0 +1,1 @@
+"""A Whisper that knows 39 words, and the speech that tests give to engines."""

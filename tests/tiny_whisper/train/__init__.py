@@ -1,0 +1,1 @@
+"""Trains the tiny Whisper; see README.md. PyTorch is needed here only."""
