@@ -1,0 +1,1 @@
+"""Live text from any engine."""
