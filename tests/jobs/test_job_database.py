@@ -18,20 +18,22 @@ import anyio.lowlevel
 import pytest
 
 from voicepipe.errors import StoreError
-from voicepipe.jobs.database import _shown
+from voicepipe.jobs import database
+from voicepipe.jobs.connect import shown, url_of
 from voicepipe.jobs.store import SqlJobStore
 from voicepipe.types import Segment, Transcript
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sqlalchemy import Connection
 
 
 def ask(path: Path, *statements: str) -> list[tuple]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    opened = sqlite3.connect(path, timeout=60.0, isolation_level=None)
+    with closing(opened) as connection:
         return [connection.execute(each).fetchall() for each in statements][-1]
 
 
@@ -46,7 +48,12 @@ def has_open_log(path: Path) -> bool:
 
 @pytest.mark.parametrize(
     ("pragma", "value"),
-    [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)],
+    [
+        ("journal_mode", "wal"),
+        ("synchronous", 2),
+        ("foreign_keys", 1),
+        ("secure_delete", 1),
+    ],
 )
 async def test_sqlite_is_set_to_keep_what_it_commits(
     tmp_path: Path, pragma: str, value: object
@@ -117,7 +124,7 @@ def test_a_forgotten_store_closes_its_file_at_once(tmp_path: Path) -> None:
     gc.disable()  # nobody has to wait for a collection
     try:
         del store
-        deadline = time.monotonic() + 5.0
+        deadline = time.monotonic() + 60.0
         while has_open_log(tmp_path / "jobs.db"):  # the worker thread may still end
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -146,9 +153,9 @@ FOREIGN = "CREATE TABLE jobs (id INTEGER PRIMARY KEY, audio_path TEXT)"
         (
             [
                 "CREATE TABLE voicepipe_schema (version INTEGER NOT NULL)",
-                "INSERT INTO voicepipe_schema VALUES (2)",
+                "INSERT INTO voicepipe_schema VALUES (3)",
             ],
-            "schema version 2.*newer",
+            "schema version 3.*newer",
         ),
         (["CREATE TABLE voicepipe_schema (version INTEGER)"], "schema version None"),
     ],
@@ -195,7 +202,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False
+            path, timeout=60.0, isolation_level=None, check_same_thread=False
         )
         self._connection.execute("BEGIN IMMEDIATE")
 
@@ -220,24 +227,49 @@ async def test_a_store_that_stays_busy_says_so(tmp_path: Path) -> None:
         await store.add("call.wav")
 
 
-async def test_a_busy_database_is_tried_again(tmp_path: Path) -> None:
+async def test_a_busy_database_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "jobs.db"
-    async with SqlJobStore(path, busy_timeout_s=0.2) as store:
+    async with SqlJobStore(path, busy_timeout_s=0.1) as store:
         await store.add("call.wav")
-        Lock(path).release_after(0.4)  # the second or third of four tries
-        await store.add("call.wav")
+        lock = Lock(path)
+
+        def pauses() -> Iterator[float]:
+            yield 0.01
+            yield 0.01
+            lock.release()  # before the third of four tries
+            yield 0.01
+
+        with monkeypatch.context() as patched:
+            patched.setattr(database, "BUSY_PAUSES_S", pauses())
+            await store.add("call.wav")
+        assert len(await store.list()) == 2
+
+
+async def test_a_new_file_that_another_is_making_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    lock = Lock(path)
+    async with anyio.create_task_group() as group:
+        store = SqlJobStore(path, busy_timeout_s=60.0)
+        group.start_soon(store.add, "call.wav")
+        # Longer than all pauses that there are in any case.
+        await anyio.sleep(1.2 * sum(database.BUSY_PAUSES_S))
+        lock.release()
+    assert len(await store.list()) == 1
+    await store.aclose()
 
 
 async def test_waiting_for_the_database_does_not_stop_the_event_loop(
     tmp_path: Path, loop_lag: Callable
 ) -> None:
     path = tmp_path / "jobs.db"
-    async with SqlJobStore(path) as store:
+    async with SqlJobStore(path, busy_timeout_s=60.0) as store:
         await store.add("call.wav")
         lock = Lock(path)
         async with loop_lag() as lag:
-            lock.release_after(0.5)
             started = time.monotonic()
+            lock.release_after(0.5)
             await store.add("call.wav")
             waited = time.monotonic() - started
     assert waited > 0.4
@@ -249,28 +281,35 @@ async def test_a_call_that_has_begun_gives_its_value_before_cancellation(
 ) -> None:
     path = tmp_path / "jobs.db"
     seen = []
-    async with SqlJobStore(path) as store:
+    async with SqlJobStore(path, busy_timeout_s=60.0) as store:
         job = await store.add("call.wav")
-        Lock(path).release_after(0.3)
-        with anyio.move_on_after(0.1) as scope:
+        lock = Lock(path)
+
+        async def claim() -> None:
             seen.append(await store.claim("me", lease_s=60.0))
             await anyio.lowlevel.checkpoint()
             seen.append("not cancelled")
-        assert scope.cancelled_caught
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(claim)
+            await anyio.wait_all_tasks_blocked()  # it waits for the database
+            group.cancel_scope.cancel()
+            lock.release_after(0.1)
         assert seen == [await store.get(job.id)]
         assert seen[0].attempt == 1
 
 
 async def test_a_call_that_has_not_begun_can_be_cancelled(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
-    async with SqlJobStore(path) as store:
+    async with SqlJobStore(path, busy_timeout_s=60.0) as store:
         await store.add("1")
-        Lock(path).release_after(0.3)
+        lock = Lock(path)
         async with anyio.create_task_group() as group:
             group.start_soon(store.add, "2")
             await anyio.wait_all_tasks_blocked()
             with anyio.move_on_after(0.05) as scope:
                 await store.add("3")
+            lock.release()
         assert scope.cancelled_caught
         assert [job.source for job in await store.list()] == ["2", "1"]
 
@@ -282,6 +321,7 @@ SECRET = "hunter2"
     "url",
     [
         f"mysql://me:{SECRET}@host/jobs",
+        f"postgresql+psycopg2://me:{SECRET}@host/jobs",
         f"sqlite://me:{SECRET}@host/jobs.db",
         f"postgresql://me:{SECRET}@host:port/jobs",
         f"://me:{SECRET}@host",
@@ -294,21 +334,20 @@ def test_a_refused_url_does_not_show_its_password(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "safe"),
     [
         (
             f"postgresql+psycopg://me:{SECRET}@host:1/jobs",
             "postgresql://me@host:1/jobs",
         ),
+        (f"postgres://me:{SECRET}@host/jobs", "postgresql://me@host/jobs"),
         (f"postgresql://host/jobs?password={SECRET}", "postgresql://host/jobs"),
         (f"sqlite:///jobs.db?key={SECRET}", "sqlite:///jobs.db"),
         ("sqlite:///:memory:", "sqlite://"),
     ],
 )
-def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
-    from sqlalchemy import make_url
-
-    assert _shown(make_url(url)) == shown
+def test_a_url_is_shown_without_its_password(url: str, safe: str) -> None:
+    assert shown(url_of(url)) == safe
 
 
 def test_a_store_shows_its_database() -> None:
@@ -318,8 +357,6 @@ def test_a_store_shows_its_database() -> None:
 async def test_an_error_of_the_database_does_not_quote_what_was_to_be_stored(
     tmp_path: Path,
 ) -> None:
-    from sqlalchemy.exc import IntegrityError
-
     path = tmp_path / "jobs.db"
     segment = Segment(start=0.0, end=1.0, text=SECRET)
     transcript = Transcript(segments=(segment,), duration=1.0, model="test")
@@ -333,8 +370,28 @@ async def test_an_error_of_the_database_does_not_quote_what_was_to_be_stored(
         )
         with pytest.raises(StoreError, match="refused") as caught:
             await store.finish(job.id, attempt=1, transcript=transcript)
-    assert isinstance(caught.value.__cause__, IntegrityError)
+    assert isinstance(caught.value.__cause__, sqlite3.IntegrityError)
     assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_finish_that_fails_half_way_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    async with SqlJobStore(path) as store:
+        await store.add("call.wav")
+        claimed = await store.claim("me", lease_s=60.0)
+        await store.keep(claimed.id, "step", "value", attempt=1)
+        ask(
+            path,
+            "CREATE TRIGGER t BEFORE DELETE ON kept"
+            " BEGIN SELECT RAISE(ABORT, 'refused'); END",
+        )
+        result = Transcript(duration=1.0, model="test")
+        with pytest.raises(StoreError, match="refused"):
+            await store.finish(claimed.id, attempt=1, transcript=result)
+        assert await store.get(claimed.id) == claimed
+        ask(path, "DROP TRIGGER t")
+        done = await store.finish(claimed.id, attempt=1, transcript=result)
+        assert done.status == "done"
 
 
 MISSING = """
@@ -364,5 +421,5 @@ def test_a_missing_package_is_named_with_its_extra() -> None:
         [sys.executable, "-c", MISSING],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         check=True,
-        timeout=60,
+        timeout=300,
     )

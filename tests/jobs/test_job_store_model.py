@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.from_thread
 import hypothesis.strategies as st
-from hypothesis import settings
+import job_sql
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
@@ -16,12 +17,13 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
+    run_state_machine_as_test,
 )
 
 from voicepipe.errors import JobError
 from voicepipe.jobs.store import SqlJobStore
-from voicepipe.testing.fakes import FakeJobStore
-from voicepipe.types import Transcript
+from voicepipe.testing.job_store_fake import FakeJobStore
+from voicepipe.types import JobProgress, Transcript
 
 
 if TYPE_CHECKING:
@@ -41,9 +43,13 @@ class Clock:
 class JobStoreMachine(RuleBasedStateMachine):
     """Does everything to both stores and compares what they say."""
 
+    url = ":memory:"
+
     jobs = Bundle("jobs")
     claims = Bundle("claims")
     seconds = st.sampled_from([0.5, 1.0, 2.5])
+    names = st.sampled_from(["a", "b"])
+    texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +58,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         self._open_portal = anyio.from_thread.start_blocking_portal()
         self.portal = self._open_portal.__enter__()
         self.stores = (
-            SqlJobStore(":memory:", clock=self.clock),
+            SqlJobStore(self.url, clock=self.clock),
             FakeJobStore(clock=self.clock),
         )
 
@@ -60,7 +66,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         self.portal.call(self.stores[0].aclose)
         self._open_portal.__exit__(None, None, None)
 
-    def both(self, name: str, *args: object, **kwargs: object) -> Any:
+    def both(self, name: str, /, *args: object, **kwargs: object) -> Any:
         """Call both; give the value or the kind of error, which must be the same."""
         sql, fake = (
             self.portal.call(_outcome, store, name, args, kwargs)
@@ -73,9 +79,14 @@ class JobStoreMachine(RuleBasedStateMachine):
     def begin(self) -> int:
         return self.both("add", "first").id
 
-    @rule(target=jobs, how=st.fixed_dictionaries({"queue": st.booleans()}))
-    def add(self, how: dict[str, bool]) -> int:
-        return self.both("add", "call.wav", **how).id
+    @rule(
+        target=jobs,
+        queue=st.booleans(),
+        name=st.none() | texts,
+        key=st.none() | names,
+    )
+    def add(self, *, queue: bool, name: str | None, key: str | None) -> int:
+        return self.both("add", "call.wav", queue=queue, name=name, key=key).id
 
     @rule(job=jobs)
     def queue(self, job: int) -> None:
@@ -95,7 +106,27 @@ class JobStoreMachine(RuleBasedStateMachine):
         job, attempt = claim
         self.both("extend", job, attempt=attempt, lease_s=lease_s)
 
-    @rule(claim=claims, text=st.text(st.characters(codec="utf-8")))
+    @rule(claim=claims, stage=names, fraction=st.floats(0.0, 1.0))
+    def tell(self, claim: tuple[int, int], stage: str, fraction: float) -> None:
+        job, attempt = claim
+        told = JobProgress(stage=stage, fraction=fraction)
+        self.both("extend", job, attempt=attempt, lease_s=1.0, progress=told)
+
+    @rule(claim=claims, key=names, value=texts)
+    def keep(self, claim: tuple[int, int], key: str, value: str) -> None:
+        job, attempt = claim
+        self.both("keep", job, key, value, attempt=attempt)
+
+    @rule(job=jobs, key=names)
+    def kept(self, job: int, key: str) -> None:
+        self.both("kept", job, key)
+
+    @rule(claim=claims)
+    def release(self, claim: tuple[int, int]) -> None:
+        job, attempt = claim
+        self.both("release", job, attempt=attempt)
+
+    @rule(claim=claims, text=texts)
     def finish(self, claim: tuple[int, int], text: str) -> None:
         job, attempt = claim
         transcript = Transcript(duration=1.0, model=text)
@@ -106,6 +137,54 @@ class JobStoreMachine(RuleBasedStateMachine):
         job, attempt = claim
         retry_at = wait and self.clock.now + timedelta(seconds=wait)
         self.both("fail", job, attempt=attempt, error="broke", retry_at=retry_at)
+
+    @rule(job=jobs, reason=texts)
+    def cancel(self, job: int, reason: str) -> None:
+        self.both("cancel", job, reason=reason)
+
+    @rule(
+        job=jobs,
+        edits=st.fixed_dictionaries(
+            {},
+            optional={
+                "summary": st.none() | texts,
+                "key_points": st.none() | st.lists(texts, max_size=2).map(tuple),
+            },
+        ),
+    )
+    def update(self, job: int, edits: dict) -> None:
+        self.both("update", job, edits)
+
+    @rule(seconds=seconds, limit=st.integers(1, 2))
+    def prune(self, seconds: float, limit: int) -> None:
+        before = self.clock.now - timedelta(seconds=seconds)
+        self.both("prune", before=before, limit=limit)
+
+    @rule(
+        status=st.sampled_from([None, "uploaded", "processing", "done", "error"]),
+        limit=st.integers(1, 3),
+        before=st.none() | jobs,
+        seconds=st.none() | seconds,
+        results=st.booleans(),
+    )
+    def ask(
+        self,
+        *,
+        status: str | None,
+        limit: int,
+        before: int | None,
+        seconds: float | None,
+        results: bool,
+    ) -> None:
+        since = seconds and self.clock.now - timedelta(seconds=seconds)
+        self.both(
+            "list",
+            status=status,
+            limit=limit,
+            before=before,
+            changed_since=since,
+            results=results,
+        )
 
     @rule(job=jobs, attempt=st.integers(0, 3))
     def guess_an_attempt(self, job: int, attempt: int) -> None:
@@ -133,5 +212,25 @@ async def _outcome(store: object, name: str, args: tuple, kwargs: dict) -> objec
 
 TestJobStoreMachine = JobStoreMachine.TestCase
 TestJobStoreMachine.settings = settings(
-    max_examples=30, stateful_step_count=40, deadline=None
+    max_examples=30,
+    stateful_step_count=40,
+    suppress_health_check=[HealthCheck.too_slow],
 )
+
+
+def test_postgresql_does_what_a_dictionary_does(postgres: str) -> None:
+    class Machine(JobStoreMachine):
+        url = postgres
+
+        def teardown(self) -> None:
+            super().teardown()
+            job_sql.ask(postgres, "TRUNCATE jobs, kept RESTART IDENTITY")
+
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=10,
+            stateful_step_count=30,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )

@@ -22,7 +22,8 @@ TRANSCRIPT = Transcript(duration=1.0, model="test")
 
 
 def ask(path: Path, *statements: str) -> list[tuple]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    opened = sqlite3.connect(path, timeout=60.0, isolation_level=None)
+    with closing(opened) as connection:
         return [connection.execute(each).fetchall() for each in statements][-1]
 
 

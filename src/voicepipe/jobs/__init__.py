@@ -1,7 +1,10 @@
 """
 Jobs kept durably: the store in a SQL database, and holding a job while it runs.
 
-``store`` says what each call does to a job, ``rows`` by which statements, ``schema``
-how jobs are laid out, ``database`` how a database is opened, shared and waited for.
-``lease`` is the other side: it keeps a claim alive while someone works on it.
+``store`` is what callers use, ``rows`` what each call does in a transaction, and
+``statements`` by which SQL. ``schema`` says how jobs are laid out, ``upgrade`` brings
+older layouts to it, ``values`` turns rows into jobs and back. ``connect`` knows what
+each database must be told, ``database`` how one is opened, shared and waited for.
+``lease`` and ``worker`` are the other side: they keep a claim alive while it is worked
+on.
 """

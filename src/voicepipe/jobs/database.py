@@ -1,8 +1,7 @@
 """
-The way to a SQL database: connections, transactions, threads, and its errors.
+The way to a SQL database: opening, transactions, threads, and its errors.
 
-All that is known of SQLAlchemy's engine, of SQLite's and PostgreSQL's peculiarities and
-of foreign exceptions is here; what a transaction does is not.
+All that is known of foreign exceptions is here; what a transaction does is not.
 """
 
 from __future__ import annotations
@@ -22,14 +21,21 @@ from anyio.lowlevel import RunVar
 
 from voicepipe.errors import MissingExtraError, StoreError
 from voicepipe.jobs import schema
+from voicepipe.jobs.connect import (
+    POSTGRES_CONNECTIONS,
+    Begin,
+    begin_sqlite,
+    engines_for,
+    shown,
+    url_of,
+)
+from voicepipe.jobs.upgrade import upgrade
 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import URL, Connection, Engine
-    from sqlalchemy.exc import SQLAlchemyError
-    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy import Connection, Engine
 
 
 T = TypeVar("T")
@@ -43,34 +49,18 @@ last connection closes or recovers the file after a crash (sqlite.org/wal.html,
 "Sometimes Queries Return SQLITE_BUSY In WAL Mode").
 """
 
-_PRAGMAS = (
-    # In WAL mode NORMAL may lose the last commits when the power fails.
-    "PRAGMA synchronous = FULL",
-    # On macOS fsync leaves data in the drive's own buffer; elsewhere no effect.
-    "PRAGMA fullfsync = ON",
-    "PRAGMA foreign_keys = ON",
-)
-
-_MEMORY = ":memory:"
-"""SQLite's name for a database that is not in a file."""
-
-_BEGIN = "voicepipe_begin"
-"""Name of the execution option that holds the statement to begin with, or none."""
-
-_DRIVERS = {
-    "sqlite": "sqlite+pysqlite",
-    "sqlite+pysqlite": "sqlite+pysqlite",
-    "postgresql": "postgresql+psycopg",
-    "postgresql+psycopg": "postgresql+psycopg",
-}
-
-_POSTGRES_CONNECTIONS = 4
+_OLDEST_SQLITE = (3, 35, 0)
+"""The first that gives the rows it has changed (sqlite.org/lang_returning.html)."""
 
 _OPENING_LOCK = int.from_bytes(b"vpjobs")
 """Key of the advisory lock under which the tables are made; any number of our own."""
 
-_POSTGRES_ROLLED_BACK = frozenset({"40001", "40P01", "55P03"})
-"""Serialization failure, deadlock, lock not available (PostgreSQL, appendix A)."""
+_POSTGRES_ROLLED_BACK = frozenset({"25P03", "40001", "40P01", "55P03"})
+"""
+Idle in a transaction, serialization failure, deadlock, lock not available.
+
+Nothing was written (PostgreSQL, appendix A, "Error Codes").
+"""
 
 _POSTGRES_AWAY = ("08", "53", "57P")
 """Classes of connection exceptions, lack of resources, shutdown (appendix A)."""
@@ -86,7 +76,8 @@ class Database:
 
     Args:
         address: A SQLAlchemy URL, ``":memory:"``, or the path of a SQLite file.
-        busy_timeout_s: How long SQLite waits for another process's lock, seconds.
+        busy_timeout_s: How long one try waits for another process's lock, seconds, and
+            for how long there is another try at least.
 
     Raises:
         MissingExtraError: If SQLAlchemy or the database's driver is not installed.
@@ -101,10 +92,14 @@ class Database:
             import sqlalchemy  # noqa: F401 - to say early and clearly what is missing
         except ImportError as exc:
             raise MissingExtraError("sqlalchemy", extra="sql") from exc
-        url = _url(address)
-        self._sqlite = url.get_backend_name() == "sqlite"
-        self.address: str = _shown(url)
-        self._engine = _engine(url, busy_timeout_s)
+        url = url_of(address)
+        self.dialect: str = url.get_backend_name()
+        self._sqlite = self.dialect == "sqlite"
+        self.address: str = shown(url)
+        self._busy_timeout_s = busy_timeout_s
+        self._engines = engines_for(url, busy_timeout_s)
+        # They share one pool of connections.
+        self._engine = self._engines[Begin.READ]
         # A limiter belongs to one event loop; across loops and threads the engine's
         # pool is what limits.
         self._limiter: RunVar[anyio.CapacityLimiter] = RunVar("voicepipe-database")
@@ -127,12 +122,12 @@ class Database:
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """
-        Run work in one transaction that does not write; for a worker thread.
+        Run work that reads with one statement; for a worker thread.
 
         Raises:
             StoreError: If the database fails, or is not ours.
         """
-        return self._patiently(work, "BEGIN")
+        return self._patiently(work, Begin.ALONE)
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """
@@ -143,9 +138,27 @@ class Database:
         Raises:
             StoreError: If the database fails, or is not ours.
         """
-        # A transaction that reads first and then writes fails at once, without any
-        # waiting, when another one has written in between.
-        return self._patiently(work, "BEGIN IMMEDIATE")
+        return self._patiently(work, Begin.WRITE)
+
+    def write_alone(self, work: Callable[[Connection], T]) -> T:
+        """
+        Run work of one statement, or of several that need not hold together.
+
+        Faster than ``write`` by the beginning and the end of a transaction.
+
+        Raises:
+            StoreError: If the database fails, or is not ours.
+        """
+        return self._patiently(work, Begin.ALONE)
+
+    def forget(self) -> None:
+        """
+        Overwrite also the copies of deleted rows in SQLite's log; for a worker thread.
+
+        As far as the other processes let it: what they are reading stays until later.
+        """
+        if self._sqlite:
+            self._patiently(_empty_log, Begin.ALONE)
 
     async def aclose(self) -> None:
         """
@@ -160,9 +173,7 @@ class Database:
     def _turns(self) -> anyio.CapacityLimiter:
         limiter = self._limiter.get(None)
         if limiter is None:
-            limiter = anyio.CapacityLimiter(
-                1 if self._sqlite else _POSTGRES_CONNECTIONS
-            )
+            limiter = anyio.CapacityLimiter(1 if self._sqlite else POSTGRES_CONNECTIONS)
             self._limiter.set(limiter)
         return limiter
 
@@ -177,9 +188,9 @@ class Database:
             self._opening = threading.Lock()
             self._is_open = False
 
-    def _patiently(self, work: Callable[[Connection], T], begin: str) -> T:
+    def _patiently(self, work: Callable[[Connection], T], begin: Begin) -> T:
         """Open, begin, work, commit; again for a few times where it was busy."""
-        for pause in BUSY_PAUSES_S:
+        for pause in self._pauses():
             try:
                 with self._translated():
                     return self._once(work, begin)
@@ -190,7 +201,19 @@ class Database:
         with self._translated():
             return self._once(work, begin)
 
-    def _once(self, work: Callable[[Connection], T], begin: str) -> T:
+    def _pauses(self) -> Iterator[float]:
+        """
+        Give the longest pauses between tries, seconds.
+
+        Where SQLite does not wait for who stands in the way, these do: it turns away at
+        once who makes a new file while another process is making it.
+        """
+        deadline = time.monotonic() + self._busy_timeout_s
+        yield from BUSY_PAUSES_S
+        while time.monotonic() < deadline:
+            yield BUSY_PAUSES_S[-1]
+
+    def _once(self, work: Callable[[Connection], T], begin: Begin) -> T:
         with self._opening:
             if not self._is_open:
                 self._open()
@@ -200,22 +223,23 @@ class Database:
     def _open(self) -> None:
         try:
             # What is not ours must stay as it is, byte for byte, so look first.
-            present = self._transaction(schema.is_present, "BEGIN")
+            version = self._transaction(schema.stored_version, Begin.READ)
             if self._sqlite:
+                _check_sqlite()
                 # Stays in the file. Where WAL cannot be had the answer is another mode,
                 # which is as durable and only slower.
-                self._transaction(_switch_to_wal, "")
-            if not present:
-                self._transaction(_create_unless_present, "BEGIN IMMEDIATE")
+                self._transaction(_switch_to_wal, Begin.ALONE)
+            if version != schema.SCHEMA_VERSION:
+                self._transaction(_bring_up, Begin.WRITE)
         except StoreError:
             self._close()
             raise
 
-    def _transaction(self, work: Callable[[Connection], T], begin: str) -> T:
-        with self._engine.connect() as connection:
-            connection.execution_options(**{_BEGIN: begin})
-            with connection.begin():
-                return work(connection)
+    def _transaction(self, work: Callable[[Connection], T], begin: Begin) -> T:
+        with self._engines[begin].begin() as connection:
+            if self._sqlite:
+                begin_sqlite(connection, begin)
+            return work(connection)
 
     def _close(self) -> None:
         self._engine.dispose()
@@ -228,7 +252,7 @@ class Database:
 
         try:
             yield
-        except SQLAlchemyError as exc:
+        except (SQLAlchemyError, sqlite3.Error) as exc:
             # The first line of the driver's own words: the rest, and what SQLAlchemy
             # adds, may quote what was to be stored.
             words = str(getattr(exc, "orig", None) or exc).partition("\n")[0]
@@ -237,99 +261,33 @@ class Database:
             raise StoreError(msg, retryable=retryable) from exc
 
 
-def _url(address: str | os.PathLike[str]) -> URL:
-    import sqlalchemy as sa
-    from sqlalchemy.exc import ArgumentError
-
-    if not isinstance(address, str) or "://" not in address:
-        return sa.URL.create("sqlite+pysqlite", database=os.fspath(address))
-    url: URL | None
-    try:
-        url = sa.make_url(address)
-    except (ArgumentError, ValueError):
-        # Not chained to ours below: it may quote the address with its password.
-        url = None
-    if url is None:
-        raise ValueError("this is no database URL; use one like sqlite:///jobs.db")
-    if url.drivername not in _DRIVERS:
-        msg = f"jobs are stored in SQLite or PostgreSQL, not in {url.drivername!r}"
-        raise ValueError(msg)
-    if url.get_backend_name() == "sqlite" and (url.host or url.username):
-        raise ValueError("a SQLite URL has three slashes before its path: sqlite:///…")
-    return url.set(drivername=_DRIVERS[url.drivername])
-
-
-def _shown(url: URL) -> str:
-    """Write a URL without password, and without the query, which may hold one too."""
-    import sqlalchemy as sa
-
-    return sa.URL.create(
-        url.get_backend_name(),
-        url.username,
-        host=url.host,
-        port=url.port,
-        database=None if url.database == _MEMORY else url.database,
-    ).render_as_string()
-
-
-def _engine(url: URL, busy_timeout_s: float) -> Engine:
-    import sqlalchemy as sa
-    from sqlalchemy import event
-
-    if url.get_backend_name() == "sqlite":
-        engine = sa.create_engine(
-            url,
-            # One connection that any thread may use, one at a time. For a database in
-            # memory it is the database.
-            poolclass=sa.QueuePool,
-            pool_size=1,
-            max_overflow=0,
-            # No transaction begins by itself: see _begin.
-            connect_args={
-                "timeout": busy_timeout_s,
-                "isolation_level": None,
-                "check_same_thread": False,
-            },
-            hide_parameters=True,
-        )
-        event.listen(engine, "connect", _prepare)
-        event.listen(engine, "begin", _begin)
-        return engine
-    try:
-        return sa.create_engine(
-            url,
-            pool_size=_POSTGRES_CONNECTIONS,
-            max_overflow=0,
-            pool_pre_ping=True,
-            hide_parameters=True,
-        )
-    except ImportError as exc:
-        raise MissingExtraError("psycopg", extra="sql") from exc
-
-
-def _prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-    """Set what SQLite keeps for each connection."""
-    for pragma in _PRAGMAS:
-        connection.execute(pragma)
-
-
-def _begin(connection: Connection) -> None:
-    statement = connection.get_execution_options().get(_BEGIN, "BEGIN")
-    if statement:
-        connection.exec_driver_sql(statement)
+def _check_sqlite() -> None:
+    """Refuse a SQLite that cannot give the rows it has changed."""
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        oldest = ".".join(map(str, _OLDEST_SQLITE))
+        msg = f"SQLite {oldest} is needed, this Python has {sqlite3.sqlite_version}"
+        raise StoreError(msg)
 
 
 def _switch_to_wal(connection: Connection) -> None:
     connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar()
 
 
-def _create_unless_present(connection: Connection) -> None:
+def _empty_log(connection: Connection) -> None:
+    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+
+
+def _bring_up(connection: Connection) -> None:
+    """Make the tables, or bring older ones to this version."""
     if connection.dialect.name == "postgresql":
         # There, unlike in SQLite, two transactions may write at the same time.
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_OPENING_LOCK})")
     # Another process may have been faster since we looked.
-    if not schema.is_present(connection):
+    version = schema.stored_version(connection)
+    if version is None:
         schema.create(connection)
+    elif version != schema.SCHEMA_VERSION:
+        upgrade(connection, version)
 
 
 def _forget(engine: Engine, pid: int) -> None:
@@ -340,25 +298,32 @@ def _forget(engine: Engine, pid: int) -> None:
 
 def _is_busy(exc: BaseException | None) -> bool:
     """Whether others stood in the way, so that nothing was written."""
-    orig = getattr(exc, "orig", None)
+    orig = getattr(exc, "orig", exc)
     if isinstance(orig, sqlite3.Error):
-        # The low byte is the primary code (sqlite.org/rescode.html).
-        code = getattr(orig, "sqlite_errorcode", 0) & 0xFF
-        return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+        return _primary_code(orig) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
     return getattr(orig, "sqlstate", None) in _POSTGRES_ROLLED_BACK
 
 
-def _is_away(exc: SQLAlchemyError) -> bool:
-    """Whether the database, or a free connection to it, could not be had."""
+def _is_away(exc: Exception) -> bool:
+    """Whether the database, a connection to it, or room in it could not be had."""
     from sqlalchemy.exc import DBAPIError, OperationalError
     from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
     if isinstance(exc, PoolTimeoutError):
         return True
-    if not isinstance(exc, DBAPIError) or isinstance(exc.orig, sqlite3.Error):
+    orig = getattr(exc, "orig", exc)
+    if isinstance(orig, sqlite3.Error):
+        return _primary_code(orig) == sqlite3.SQLITE_FULL
+    if not isinstance(exc, DBAPIError):
         return False
-    state: Any = getattr(exc.orig, "sqlstate", None)
+    state: Any = getattr(orig, "sqlstate", None)
     if state is None:
         # libpq gives no code where it did not get through to the server.
         return exc.connection_invalidated or isinstance(exc, OperationalError)
     return str(state).startswith(_POSTGRES_AWAY)
+
+
+def _primary_code(exc: sqlite3.Error) -> int:
+    """Give the low byte of SQLite's code (sqlite.org/rescode.html)."""
+    code: int = getattr(exc, "sqlite_errorcode", 0)
+    return code & 0xFF

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import os
 import platform
 from typing import TYPE_CHECKING
@@ -17,11 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from voicepipe.protocols import JobStore
-    from voicepipe.types import Job
+    from voicepipe.types import Job, JobProgress
 
 
 BEATS_PER_LEASE = 3
-"""How often a lease is renewed within its length: two renewals may fail."""
+"""How often a lease is renewed within its length, at least: two renewals may fail."""
+
+TELL_S = 0.5
+"""Least seconds between two renewals, so that progress costs the store little."""
+
+_logger = logging.getLogger(__name__)
 
 
 def worker_name() -> str:
@@ -70,6 +77,79 @@ async def claimed_job(
         raise
 
 
+class Heartbeat:
+    """
+    Renews a claim, again and again, and tells the job's progress with it.
+
+    A store that is busy or away is asked again at the next beat; the attempt's number
+    protects the job if its lease runs out meanwhile.
+
+    Args:
+        store: Where the job is.
+        job: The claimed job.
+        lease_s: Seconds that each renewal lasts.
+        beat_s: Seconds between two renewals, where that is less than
+            ``BEATS_PER_LEASE`` allow.
+    """
+
+    def __init__(
+        self, store: JobStore, job: Job, *, lease_s: float, beat_s: float = math.inf
+    ) -> None:
+        """Begin with nothing told."""
+        self._store = store
+        self._job = job
+        self._lease_s = lease_s
+        self._beat_s = min(beat_s, lease_s / BEATS_PER_LEASE)
+        self._latest: JobProgress | None = None
+        self._told: JobProgress | None = None
+        self._news = anyio.Event()
+
+    def tell(self, progress: JobProgress | None) -> None:
+        """Tell how far the job has come with the next renewal, and let that be soon."""
+        self._latest = progress
+        if progress != self._told:
+            self.wake()
+
+    def wake(self) -> None:
+        """Renew soon, ``TELL_S`` after the last time: see whether it is still ours."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """
+        Renew the claim until it is lost.
+
+        Raises:
+            LeaseLostError: If this attempt is not the current one any more.
+            StoreError: If the store fails for good.
+
+        Cancellation: at any time.
+        """
+        least_s = min(TELL_S, self._beat_s)
+        while True:
+            await anyio.sleep(least_s)
+            with anyio.move_on_after(self._beat_s - least_s):
+                await self._news.wait()
+            self._news = anyio.Event()
+            try:
+                await self._renew()
+            except StoreError as exc:
+                _logger.warning(
+                    "job %d: its lease was not renewed: %s", self._job.id, exc
+                )
+                if not exc.retryable:
+                    raise
+
+    async def _renew(self) -> None:
+        progress = self._latest
+        await self._store.extend(
+            self._job.id,
+            attempt=self._job.attempt,
+            lease_s=self._lease_s,
+            progress=progress,
+        )
+        self._told = progress
+
+
 @contextlib.asynccontextmanager
 async def kept_lease(
     store: JobStore, job: Job, *, lease_s: float
@@ -77,25 +157,13 @@ async def kept_lease(
     """
     Renew a claim for as long as the block runs.
 
-    A busy store is asked again at the next beat; the attempt number protects the job
-    if the lease runs out meanwhile.
-
     Raises:
         LeaseLostError: If another attempt has begun; the block is cancelled.
         StoreError: If the store fails for good; the block is cancelled.
     """
-
-    async def beat() -> None:
-        while True:
-            await anyio.sleep(lease_s / BEATS_PER_LEASE)
-            try:
-                await store.extend(job.id, attempt=job.attempt, lease_s=lease_s)
-            except StoreError as exc:
-                if not exc.retryable:
-                    raise
-
+    heartbeat = Heartbeat(store, job, lease_s=lease_s)
     async with task_group() as group:
-        group.start_soon(beat)
+        group.start_soon(heartbeat.run)
         yield
         group.cancel_scope.cancel()
 
