@@ -11,7 +11,7 @@ import pytest
 from voicepipe.analysis.extractive import ExtractiveAnalyzer
 from voicepipe.errors import AnalysisError
 from voicepipe.testing.analyzer import check_analyzer
-from voicepipe.types import Analysis, Point
+from voicepipe.types import Analysis, CleanLine, Point
 
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ def with_point(found: Analysis, **changes: object) -> Analysis:
     )
 
 
+def with_lines(found: Analysis, call: Transcript, which: slice) -> Analysis:
+    lines = [CleanLine(segment_id=s.id, text=s.text) for s in call.segments]
+    return attrs.evolve(found, clean_lines=tuple(lines[which]))
+
+
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
@@ -48,6 +53,11 @@ def with_point(found: Analysis, **changes: object) -> Analysis:
         (lambda found, _: attrs.evolve(found, language="english"), "ISO 639-1"),
         (lambda found, _: attrs.evolve(found, conversation_type=" "), "_type"),
         (lambda found, _: attrs.evolve(found, model=""), "name its model"),
+        (lambda found, call: with_lines(found, call, slice(1, None)), "clean_lines"),
+        (
+            lambda found, call: with_lines(found, call, slice(None, None, -1)),
+            "in order",
+        ),
         (lambda found, _: attrs.evolve(found, summary=list(found.summary)), "types"),
         (lambda found, _: attrs.evolve(found, summary=()), "must have a summary"),
         (

@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+import time
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -279,7 +280,7 @@ texts = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     said=st.lists(texts, max_size=30),
     speakers=st.integers(0, 3),
@@ -345,9 +346,11 @@ async def test_a_call_of_six_hours_leaves_the_event_loop_free(
     lags = []
     # Other processes may take the processor away, but hardly each time.
     while len(lags) < 6 and min(lags, default=1.0) >= 0.05:
-        with anyio.fail_after(30.0):
-            async with loop_lag() as lag:
-                found = await ExtractiveAnalyzer().analyze(transcript)
+        began = time.process_time()
+        async with loop_lag() as lag:
+            found = await ExtractiveAnalyzer().analyze(transcript)
+        # On the core, which other processes may have too.
+        assert time.process_time() - began < 30.0
         assert len(found.summary) == 5
         lags.append(lag.longest_s)
     assert min(lags) < 0.05

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from voicepipe.analysis.ranking import DAMPING, TermMatrix, diverse, lex_rank
@@ -57,7 +57,6 @@ def test_similarities_are_cosines(rows: list[list[str]]) -> None:
     assert list(matrix.terms) == [len(set(row)) for row in rows]
 
 
-@settings(deadline=None)
 @given(rows_of_terms.filter(bool), st.integers(0, 9))
 def test_lex_rank_is_the_stationary_distribution_of_the_walk(
     rows: list[list[str]], seed: int

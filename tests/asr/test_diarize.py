@@ -211,8 +211,9 @@ def test_a_long_call_takes_no_quadratic_time() -> None:
         for i in range(0, 20_000, 2)
     ]
 
-    begin = time.perf_counter()
+    begin = time.process_time()
     told = assign_speakers(transcript(*segments), turns)
 
     assert len(told.segments) == 20_000
-    assert time.perf_counter() - begin < 10
+    # On the core, which other processes may have too.
+    assert time.process_time() - begin < 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 from typing import TYPE_CHECKING
 
@@ -15,28 +16,45 @@ from voicepipe.types import Segment, Transcript, Turn
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from voicepipe.protocols import Stage
     from voicepipe.stream.vad import SpeechSpan, VadOptions
-    from voicepipe.types import Audio, Word
+    from voicepipe.types import Audio, Samples, Word
 
 
 class ChannelDiarizer:
     """
-    Takes each channel for one speaker, and finds by energy when each speaks.
+    Takes each channel for one speaker, and finds when each speaks.
 
     Right for calls recorded with a channel for each party. Channels that carry one
     signal, and mono, give a single speaker ``Speaker00``. Crosstalk between channels is
     taken for speech when it is loud enough.
 
+    By default speech is what is loud: ringing, key tones and music on hold become turns
+    too. ``ChannelDiarizer(detector=SileroVad)`` tells them from speech.
+
     Args:
-        vad: When sound counts as speech.
+        vad: When sound counts as speech by its energy.
+        detector: Begins to find speech in one channel of a rate in Hz: ``SileroVad``,
+            ``voice_activity``, or a function of yours. It takes the place of
+            ``EnergyVad``.
+
+    Raises:
+        ValueError: If both are given.
     """
 
-    def __init__(self, *, vad: VadOptions | None = None) -> None:
-        """Keep the options."""
-        self._vad = vad
+    def __init__(
+        self,
+        *,
+        vad: VadOptions | None = None,
+        detector: Callable[[int], Stage[Samples, SpeechSpan]] | None = None,
+    ) -> None:
+        """Keep what finds speech."""
+        if vad is not None and detector is not None:
+            msg = "vad are options of EnergyVad: give either vad or detector"
+            raise ValueError(msg)
+        self._detector = detector or functools.partial(EnergyVad, options=vad)
 
     def session(self, *, rate: int, channels: int) -> Stage[Audio, Turn]:
         """
@@ -45,18 +63,17 @@ class ChannelDiarizer:
         All turns come at ``flush``, ordered by start: only then is it known whether the
         channels differ.
         """
-        vads = [EnergyVad(rate, options=self._vad) for _ in range(channels)]
-        return _ChannelSession(rate, vads)
+        return _ChannelSession(rate, [self._detector(rate) for _ in range(channels)])
 
 
 class _ChannelSession:
     """One recording; a ``Stage`` from ``Audio`` to ``Turn``."""
 
-    def __init__(self, rate: int, vads: list[EnergyVad]) -> None:
+    def __init__(self, rate: int, vads: list[Stage[Samples, SpeechSpan]]) -> None:
         self._rate = rate
         self._vads = vads
         self._spans: list[list[SpeechSpan]] = [[] for _ in vads]
-        self._same = DualMono()
+        self._same = DualMono(rate)
 
     def push(self, audio: Audio, /) -> tuple[Turn, ...]:
         """Take audio; gives nothing yet."""
@@ -116,6 +133,7 @@ def assign_speakers(transcript: Transcript, turns: Sequence[Turn]) -> Transcript
         duration=transcript.duration,
         model=transcript.model,
         language=transcript.language,
+        report=transcript.report,
     )
 
 

@@ -18,11 +18,11 @@ from voicepipe.testing.engines import (
 from voicepipe.testing.fakes import (
     FakeAnalyzer,
     FakeDiarizer,
-    FakeJobStore,
     FakeStreamingTranscriber,
     FakeTranscriber,
 )
 from voicepipe.testing.job_store import check_job_store
+from voicepipe.testing.job_store_fake import FakeJobStore
 from voicepipe.testing.stage import check_stage
 
 

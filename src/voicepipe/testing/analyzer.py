@@ -90,6 +90,11 @@ async def _analyzed(analyzer: Analyzer, transcript: Transcript, name: str) -> An
         expect(ids.issuperset(cited), f"{name} has no such segment as cited: {point!r}")
         expect(len(set(cited)) == len(cited), f"{name}: cited twice: {point!r}")
         expect(point.text.strip(), f"{name}: a point must say something: {point!r}")
+    lines = tuple(line.segment_id for line in found.clean_lines)
+    expect(
+        lines in {(), tuple(segment.id for segment in transcript.segments)},
+        f"{name}: clean_lines must be one for each segment, in order, or none",
+    )
     expect(found.conversation_type.strip(), f"{name} must have a conversation_type")
     expect(found.model.strip(), f"{name}: the analysis must name its model")
     expect(

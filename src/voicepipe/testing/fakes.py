@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import attrs
-
-from voicepipe.errors import JobNotFoundError, JobStateError, LeaseLostError
 from voicepipe.stream.channels import DualMono
 from voicepipe.stream.vad import EnergyVad
 from voicepipe.types import (
     Analysis,
     Hypothesis,
-    Job,
     Point,
     Segment,
     Transcript,
@@ -24,11 +19,11 @@ from voicepipe.types import (
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from voicepipe.protocols import Stage
     from voicepipe.stream.vad import SpeechSpan
-    from voicepipe.types import Audio, JobStatus, TalkMetrics
+    from voicepipe.types import Audio
 
 
 class FakeTranscriber:
@@ -45,7 +40,7 @@ class FakeTranscriber:
 
     async def transcribe(self, audio: Audio, /) -> Transcript:
         """Give a segment for each stretch of sound, its words evenly spaced."""
-        same = DualMono()
+        same = DualMono(audio.rate)
         same.push(audio.samples)
         segments: list[Segment] = []
         for index in range(1 if same.verdict else audio.channels):
@@ -200,153 +195,3 @@ class FakeAnalyzer:
             language=transcript.language,
             model="fake",
         )
-
-
-class FakeJobStore:
-    """
-    Keeps jobs in a dictionary; nothing is durable.
-
-    Args:
-        clock: What time it is, UTC; set it in tests instead of waiting.
-    """
-
-    def __init__(
-        self, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
-        """Begin without jobs."""
-        self._clock = clock
-        self._jobs: dict[int, Job] = {}
-        self._ids = itertools.count(1)
-
-    async def add(self, source: str, /, *, queue: bool = True) -> Job:
-        """See ``JobStore.add``."""
-        now = self._clock()
-        return self._keep(
-            Job(
-                id=next(self._ids),
-                source=source,
-                status="processing" if queue else "uploaded",
-                created_at=now,
-                updated_at=now,
-            )
-        )
-
-    async def get(self, job_id: int, /) -> Job:
-        """See ``JobStore.get``."""
-        try:
-            return self._jobs[job_id]
-        except KeyError as exc:
-            msg = f"there is no job {job_id}"
-            raise JobNotFoundError(msg, job_id=job_id) from exc
-
-    async def list(
-        self,
-        *,
-        status: JobStatus | None = None,
-        limit: int = 100,
-        before: int | None = None,
-    ) -> tuple[Job, ...]:
-        """See ``JobStore.list``."""
-        found = (
-            job
-            for _, job in sorted(self._jobs.items(), reverse=True)
-            if status in {None, job.status} and (before is None or job.id < before)
-        )
-        return tuple(itertools.islice(found, limit))
-
-    async def queue(self, job_id: int, /) -> Job:
-        """See ``JobStore.queue``."""
-        job = await self.get(job_id)
-        if job.status == "processing":
-            msg = f"job {job_id} is processing already"
-            raise JobStateError(msg, job_id=job_id, status=job.status)
-        return self._change(job, status="processing", error=None, retry_at=None)
-
-    async def claim(
-        self, worker: str, /, *, lease_s: float, job_id: int | None = None
-    ) -> Job | None:
-        """See ``JobStore.claim``."""
-        now = self._clock()
-        for _, job in sorted(self._jobs.items()):
-            named = job.id == job_id
-            if (job_id is None or named) and _claimable(job, now, named=named):
-                return self._change(
-                    job,
-                    status="processing",
-                    attempt=job.attempt + 1,
-                    worker=worker,
-                    lease_until=now + timedelta(seconds=lease_s),
-                    retry_at=None,
-                )
-        return None
-
-    async def extend(self, job_id: int, /, *, attempt: int, lease_s: float) -> Job:
-        """See ``JobStore.extend``."""
-        until = self._clock() + timedelta(seconds=lease_s)
-        return self._change(self._held(job_id, attempt), lease_until=until)
-
-    async def finish(
-        self,
-        job_id: int,
-        /,
-        *,
-        attempt: int,
-        transcript: Transcript,
-        metrics: TalkMetrics | None = None,
-        analysis: Analysis | None = None,
-    ) -> Job:
-        """See ``JobStore.finish``."""
-        return self._change(
-            self._held(job_id, attempt),
-            status="done",
-            worker=None,
-            lease_until=None,
-            transcript=transcript,
-            metrics=metrics,
-            analysis=analysis,
-            error=None,
-        )
-
-    async def fail(
-        self,
-        job_id: int,
-        /,
-        *,
-        attempt: int,
-        error: str,
-        retry_at: datetime | None = None,
-    ) -> Job:
-        """See ``JobStore.fail``."""
-        return self._change(
-            self._held(job_id, attempt),
-            status="error" if retry_at is None else "processing",
-            worker=None,
-            lease_until=None,
-            retry_at=retry_at,
-            error=error,
-        )
-
-    async def delete(self, job_ids: Sequence[int], /) -> int:
-        """See ``JobStore.delete``."""
-        return sum(self._jobs.pop(job_id, None) is not None for job_id in job_ids)
-
-    def _held(self, job_id: int, attempt: int) -> Job:
-        job = self._jobs.get(job_id)
-        if job is None or job.worker is None or job.attempt != attempt:
-            msg = f"attempt {attempt} is not the current claim of job {job_id}"
-            raise LeaseLostError(msg, job_id=job_id, attempt=attempt)
-        return job
-
-    def _keep(self, job: Job) -> Job:
-        self._jobs[job.id] = job
-        return job
-
-    def _change(self, job: Job, **fields: Any) -> Job:
-        return self._keep(attrs.evolve(job, updated_at=self._clock(), **fields))
-
-
-def _claimable(job: Job, now: datetime, *, named: bool) -> bool:
-    if job.status != "processing":
-        return named and job.status == "uploaded"
-    free = job.lease_until is None or job.lease_until <= now
-    return free and (job.retry_at is None or job.retry_at <= now)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from voicepipe.types.analysis import (
     Analysis,
+    AnalysisReport,
+    CleanLine,
     Interruption,
     NonTalk,
     Point,
@@ -17,19 +19,25 @@ from voicepipe.types.analysis import (
     TalkMetrics,
 )
 from voicepipe.types.audio import Audio, DecodeReport, Samples, WavFile
-from voicepipe.types.job import Job, JobStatus
+from voicepipe.types.job import Job, JobEdit, JobField, JobProgress, JobStatus
 from voicepipe.types.run import Conversation, Progress, StageName
 from voicepipe.types.transcript import Hypothesis, Segment, Transcript, Turn, Word
+from voicepipe.types.transcription import TranscriptionReport
 
 
 __all__ = [
     "Analysis",
+    "AnalysisReport",
     "Audio",
+    "CleanLine",
     "Conversation",
     "DecodeReport",
     "Hypothesis",
     "Interruption",
     "Job",
+    "JobEdit",
+    "JobField",
+    "JobProgress",
     "JobStatus",
     "NonTalk",
     "Point",
@@ -40,6 +48,7 @@ __all__ = [
     "StageName",
     "TalkMetrics",
     "Transcript",
+    "TranscriptionReport",
     "Turn",
     "WavFile",
     "Word",

@@ -22,6 +22,45 @@ class Point:
 
 
 @attrs.frozen(kw_only=True)
+class CleanLine:
+    """
+    One segment as it reads after tidying: no fillers, no slips, nothing added.
+
+    Attributes:
+        segment_id: Id of the transcript's segment that it stands for.
+        text: What was said, readable; empty where nothing was worth keeping.
+    """
+
+    segment_id: int
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class AnalysisReport:
+    """
+    What an analysis by a language model cost, and what was not believed.
+
+    Attributes:
+        calls: Requests that the service answered with a result; what is paid for.
+        cached_calls: Results that were taken from a cache instead.
+        windows: Parts in which the transcript was read, at least 1.
+        input_tokens: Tokens sent, as the service counted them.
+        output_tokens: Tokens received, thoughts included, as the service counted them.
+        dropped_points: Sentences and key points that cited nothing real.
+        dropped_lines: Clean lines that strayed too far from what was said; the words
+            of the transcript stand in their place.
+    """
+
+    calls: int = 0
+    cached_calls: int = 0
+    windows: int = 1
+    input_tokens: int = 0
+    output_tokens: int = 0
+    dropped_points: int = 0
+    dropped_lines: int = 0
+
+
+@attrs.frozen(kw_only=True)
 class Analysis:
     """
     What an analyzer found in a transcript.
@@ -32,6 +71,9 @@ class Analysis:
         conversation_type: One label from the analyzer's list, such as ``"order"``.
         language: ISO 639-1 code of the conversation, ``None`` where unknown.
         model: Name of the analyzer and its model.
+        clean_lines: The transcript made readable, a line for each of its segments in
+            their order; empty from an analyzer that does not rewrite.
+        report: What it cost; ``None`` from an analyzer that calls no service.
     """
 
     summary: tuple[Point, ...] = ()
@@ -39,6 +81,8 @@ class Analysis:
     conversation_type: str
     language: str | None = None
     model: str
+    clean_lines: tuple[CleanLine, ...] = ()
+    report: AnalysisReport | None = None
 
     @property
     def summary_text(self) -> str:
