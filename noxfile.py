@@ -16,6 +16,9 @@ nox.options.sessions = ["lint", "types", "tests", "docs", "examples"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 OTHER_PYTHONS = ["3.12", "3.13"]
 
+BESIDE = ["-n", "2", "--dist", "loadfile"]
+"""Two files of tests at a time."""
+
 
 def groups(*names: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(PROJECT, *names)
@@ -30,9 +33,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, but for the full counts of ``stress``."""
+    """Run the tests, two files at a time, but for the full counts of ``stress``."""
     session.install("-e", ".[all]", *groups("tests"))
-    session.run("pytest", "-m", "not stress", *session.posargs)
+    session.run("pytest", "-m", "not stress", *BESIDE, *session.posargs)
 
 
 @nox.session(python=OTHER_PYTHONS)
@@ -45,15 +48,33 @@ def tests_other(session: nox.Session) -> None:
     slow += ["capture_cancelled", "capture_decoders", "capture_disk", "capture_killed"]
     slow += ["capture_memory", "capture_recovery", "stream_client"]
     slow += ["stream_client_faults"]
+    slow_ones = [f"tests/io/test_{name}.py" for name in slow]
+    slow = ["assembler_coded", "assembler_fuzz", "live_agreement", "live_policy"]
+    slow += ["packets_fuzz", "packets_snapshots"]
+    slow_ones += [f"tests/stream/test_{name}.py" for name in slow]
+    slow = ["job_store_processes", "worker_docs", "worker_processes"]
+    slow_ones += [f"tests/jobs/test_{name}.py" for name in slow]
+    slow_ones += ["tests/analysis/test_gemini_hostile.py"]
     session.run(
         "pytest",
         "-m",
         "not stress",
+        *BESIDE,
         *(f"tests/{name}" for name in fast),
-        *(f"--ignore=tests/io/test_{name}.py" for name in slow),
+        *(f"--ignore={path}" for path in slow_ones),
         "tests/test_architecture.py",
         "tests/test_public.py",
         *session.posargs,
+    )
+
+
+@nox.session
+def pyannote(session: nox.Session) -> None:
+    """Test the adapter of pyannote.audio with models made on the spot: gigabytes."""
+    session.install("-e", ".[pyannote]", *groups("tests"))
+    session.run(
+        *("pytest", "-W", "ignore", "tests/pyannote_real", *session.posargs),
+        env={"OMP_NUM_THREADS": "1"},
     )
 
 

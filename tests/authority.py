@@ -6,6 +6,7 @@ import ssl
 from typing import Any
 
 import attrs
+import pytest
 import trustme
 
 
@@ -41,3 +42,9 @@ class Authority:
         ):
             context.load_cert_chain(certificate, key)
         return context
+
+
+@pytest.fixture(scope="session", name="authority")
+def an_authority() -> Authority:
+    """Give the authority that a client is to trust."""
+    return Authority()

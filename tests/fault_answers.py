@@ -6,6 +6,7 @@ import email.utils
 import functools
 import gzip
 import re
+import threading
 import time
 import zlib
 from typing import TYPE_CHECKING, TypeAlias
@@ -57,6 +58,8 @@ class Serve:
         total: Size that a range's answer tells, ``None`` for the right one.
         headers: Sent as well.
         stay: Keep the connection open.
+        gate: Waited for before what lies behind ``gate_at``, ``None`` for nothing.
+        gate_at: Bytes of the body that are sent before it, by whole pieces.
     """
 
     body: bytes = attrs.field(repr=False)
@@ -73,6 +76,8 @@ class Serve:
     total: int | None = None
     headers: tuple[str, ...] = ()
     stay: bool = True
+    gate: threading.Event | None = None
+    gate_at: int = 0
 
     def __call__(self, exchange: Exchange) -> None:
         wanted = self._wanted(exchange)
@@ -117,6 +122,8 @@ class Serve:
         stop = len(body) if self.cut is None else min(self.cut, len(body))
         begin = time.monotonic()
         for place in range(0, stop, self.piece):
+            if self.gate is not None and place >= self.gate_at:
+                exchange.wait(self.gate)
             piece = body[place : min(place + self.piece, stop)]
             exchange.body(bytes(piece))
             if self.rate:
@@ -128,7 +135,7 @@ class Serve:
             exchange.hold()
         elif self.reset:
             # What is on its way would be lost with a reset.
-            exchange.sleep(0.05)
+            exchange.wait_until_taken()
             exchange.reset()
 
 

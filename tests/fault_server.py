@@ -15,11 +15,12 @@ import time
 from typing import TYPE_CHECKING, Self
 
 import attrs
+import pytest
 
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class HangUpError(Exception):
@@ -59,14 +60,20 @@ class Exchange:
     Attributes:
         seen: The request.
         stay: Whether the connection stays open for the next one.
+        rest: What has come behind it and belongs to no body that was read.
     """
 
     def __init__(
-        self, connection: socket.socket, seen: Seen, stopping: threading.Event
+        self,
+        connection: socket.socket,
+        seen: Seen,
+        rest: bytes,
+        stopping: threading.Event,
     ) -> None:
-        """Keep whom to answer."""
+        """Keep whom to answer, and what came behind the head."""
         self.seen = seen
         self.stay = False
+        self.rest = rest
         self._connection = connection
         self._stopping = stopping
 
@@ -91,6 +98,20 @@ class Exchange:
         if self._stopping.wait(seconds):
             raise HangUpError
 
+    def wait(self, event: threading.Event) -> None:
+        """Wait for what a test does, but not after the end."""
+        while not event.wait(0.01):
+            self.sleep(0.0)
+
+    def wait_until_taken(self) -> None:
+        """Wait until the other side's system has all that was sent."""
+        import fcntl
+        import termios
+
+        left = bytes(4)
+        while any(left := fcntl.ioctl(self._connection, termios.TIOCOUTQ, left)):
+            self.sleep(0.005)
+
     def hold(self) -> None:
         """Say nothing until the other side hangs up."""
         while self._connection.recv(65_536):
@@ -103,6 +124,10 @@ class Exchange:
         )
         raise HangUpError
 
+    def not_found(self) -> None:
+        """Answer for a path that nobody has said anything about."""
+        self.head(404, "Content-Length: 0")
+
 
 class FaultServer:
     """
@@ -113,6 +138,9 @@ class FaultServer:
         connects: How many connections there were.
         most_open: How many of them there were at the same time, at most.
     """
+
+    _seen: type[Seen] = Seen
+    _exchange: type[Exchange] = Exchange
 
     def __init__(
         self, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None
@@ -146,11 +174,21 @@ class FaultServer:
         """Give the requests for a path, whatever their queries."""
         return [seen for seen in self.requests if seen.target.split("?")[0] == path]
 
-    def sent(self, path: str) -> int:
-        """Give how many bytes of bodies were sent for a path."""
-        return sum(seen.sent for seen in self.asked(path))
+    def sent(self, path: str, *, least: int = 0) -> int:
+        """
+        Give how many bytes of bodies were sent for a path.
 
-    def open_connections(self, *, within_s: float = 2.0) -> int:
+        They are counted a moment after the other side may have them: this waits, for a
+        minute, until there are so many at ``least``.
+        """
+        until = time.monotonic() + 60.0
+        while True:
+            count = sum(seen.sent for seen in self.asked(path))
+            if count >= least or time.monotonic() > until:
+                return count
+            time.sleep(0.01)
+
+    def open_connections(self, *, within_s: float = 10.0) -> int:
         """Give how many connections are open, when all are closed or time is up."""
         until = time.monotonic() + within_s
         while self._open and time.monotonic() < until:
@@ -186,7 +224,8 @@ class FaultServer:
             if self._stopping.is_set():
                 connection.close()
                 return
-            connection.settimeout(30)
+            # For who would never leave: tests end what they begin.
+            connection.settimeout(600)
             # What is sent is soon what has come: little of it is on its way.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 131_072)
             self.connects += 1
@@ -225,20 +264,31 @@ class FaultServer:
         line, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = line.split(" ", 2)
         headers = (one.partition(":") for one in lines)
-        seen = Seen(
+        seen = self._seen(
             method, target, tuple((n.lower(), v.strip()) for n, _, v in headers)
         )
+        unknown = [self._exchange.not_found]
         with self._lock:
             self.requests.append(seen)
-            script = self._scripts.get(target.split("?")[0], [_not_found])
+            script = self._scripts.get(target.split("?")[0], unknown)
             answer = script.pop(0) if len(script) > 1 else script[0]
-        exchange = Exchange(connection, seen, self._stopping)
+        exchange = self._exchange(connection, seen, rest, self._stopping)
         answer(exchange)
-        return rest if exchange.stay else None
+        return exchange.rest if exchange.stay else None
 
 
-def _not_found(exchange: Exchange) -> None:
-    exchange.head(404, "Content-Length: 0")
+@pytest.fixture(name="server")
+def a_server() -> Iterator[FaultServer]:
+    """Give a server that answers as a test says."""
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture(name="other")
+def another_server() -> Iterator[FaultServer]:
+    """Give another one: another port is another origin."""
+    with FaultServer() as server:
+        yield server
 
 
 class Canary:

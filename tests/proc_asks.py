@@ -28,7 +28,7 @@ async def ask(
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for something that happens outside of the event loop."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         while not true():  # noqa: ASYNC110
             await anyio.sleep(0.01)
 

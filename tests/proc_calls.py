@@ -9,7 +9,6 @@ import errno
 import os
 import re
 import resource
-import signal
 import socket
 import stat
 import sys
@@ -216,12 +215,17 @@ def leave_a_child(payload: bytes, *, new_session: bool) -> None:
     os._exit(3)
 
 
-def never_read_again(payload: bytes) -> Reply:
-    """Answer, but leave the next call where it is."""
-    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGSTOP)).start()
-    return Reply(os.getpid())
+def touch(payload: bytes, *, path: str) -> None:
+    """Make an empty file."""
+    Path(path).touch()
 
 
-def later(payload: bytes, *, text: str) -> None:
-    """Write something after the answer."""
-    threading.Timer(0.05, os.write, (_line(), text.encode())).start()
+def later(payload: bytes, *, text: str, path: str) -> None:
+    """Write something after the answer, then make an empty file."""
+    line = _line()
+
+    def write() -> None:
+        os.write(line, text.encode())
+        Path(path).touch()
+
+    threading.Timer(0.05, write).start()

@@ -3,8 +3,8 @@ Convert a recording that should be stopped, and tell how it went.
 
 Arguments: the verb (``standardize``, ``iter_audio``, ``read_audio``), the recording,
 the target, the ``DecodeOptions`` as JSON, and how often to do it. Standard output: JSON
-with ``error``, ``message``, the ``frames`` given before it, ``took_s``, and the peaks
-``own_mib`` and ``helpers_mib``.
+with ``error``, ``message``, the ``frames`` given before it, ``took_s``, the processor
+time of it all ``busy_s``, and the peaks ``own_mib`` and ``helpers_mib``.
 """
 
 from __future__ import annotations
@@ -40,18 +40,23 @@ class Helpers(threading.Thread):
 
     Attributes:
         peak_mib: The most memory that they have had, together; Linux only.
+        busy_s: Processor time of each, by its process id.
     """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.peak_mib = 0.0
+        self.busy_s: dict[int, float] = {}
         self._done = threading.Event()
 
     def run(self) -> None:
         """Look fifty times a second."""
         own = psutil.Process()
         while not self._done.wait(0.02):
-            total = sum(map(peak_kib, own.children()))
+            children = own.children()
+            for one in children:
+                self.busy_s[one.pid] = max(busy_s(one), self.busy_s.get(one.pid, 0.0))
+            total = sum(map(peak_kib, children))
             self.peak_mib = max(self.peak_mib, total / 1024)
 
     def stop(self) -> float:
@@ -69,6 +74,15 @@ def peak_kib(process: psutil.Process) -> int:
         return 0
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     return int(found[1]) if found else 0
+
+
+def busy_s(process: psutil.Process) -> float:
+    """Give the processor time of a process so far, zero where it is gone."""
+    try:
+        used = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(used.user + used.system)
 
 
 async def work(
@@ -110,7 +124,8 @@ async def main(arguments: list[str]) -> dict[str, Any]:
     took_s = time.perf_counter() - begin
     own_mib = peak_bytes() / (1 << 20)
     measured = {"own_mib": own_mib, "helpers_mib": helpers.stop()}
-    return {**found, **measured, "took_s": took_s}
+    busy = time.process_time() + sum(helpers.busy_s.values())
+    return {**found, **measured, "took_s": took_s, "busy_s": busy}
 
 
 print(json.dumps(anyio.run(main, sys.argv[1:])))

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
+# Engines take their time on a busy machine.
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 SNIPPETS = DOCS / "snippets"
@@ -184,7 +186,7 @@ def test_the_flask_app_runs_calls(recordings: Path) -> None:
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}"
         try:
-            with httpx.Client(base_url=url, timeout=60.0) as client:
+            with httpx.Client(base_url=url, timeout=300.0) as client:
                 with ThreadPoolExecutor() as pool:
                     first, second = pool.map(client.post, ["/calls/call.wav"] * 2)
                 no_audio = client.post("/calls/page.mp3")
@@ -243,7 +245,7 @@ def served(app: FastAPI) -> Iterator[httpx.Client]:
             assert thread.is_alive(), "the server did not start"
             time.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60.0) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300.0) as client:
             yield client
     finally:
         server.should_exit = True

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fault_answers import Serve, chunked, drip, framed, page, status, wav_of
-from fault_server import FaultServer
+from fault_server import (
+    FaultServer,
+    a_server,  # noqa: F401 - a fixture
+)
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fault_answers import Answer
 
 
@@ -46,12 +47,6 @@ Call In Time: 2024-01-01 10:00:00
 Call Out Time: 2024-01-01 10:05:00
 Recording URL Available: Yes
 """
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as server:
-        yield server
 
 
 def knows(server: FaultServer, order_id: str, answer: Answer, **changes: Any) -> None:
@@ -87,7 +82,7 @@ def download(
         cwd=folder,
         encoding="utf-8",
         env=env,
-        timeout=60,
+        timeout=110,
     )
 
 
@@ -96,11 +91,13 @@ def test_a_recording_is_downloaded_and_all_is_told(
 ) -> None:
     knows(server, "7", Serve(body=WAV))
 
+    begin = time.monotonic()
     done = download("7", env=environment(server), folder=tmp_path)
+    took = time.monotonic() - begin
 
     assert (done.returncode, done.stderr) == (0, "")
     progress = re.findall(r"Download progress: \d+\.\d%\n", done.stdout)
-    assert 1 <= len(progress) <= 3
+    assert 1 <= len(progress) <= took + 2
     assert progress[-1] == "Download progress: 100.0%\n"
     path = Path("downloads") / "7.mp3"
     assert done.stdout == (
@@ -125,24 +122,45 @@ def test_progress_without_a_length_is_told_in_megabytes(
 
 
 def test_a_log_is_not_flooded(server: FaultServer, tmp_path: Path) -> None:
-    knows(server, "7", drip(wav_of(200_000), 5_000, 0.06))
+    # Slower where a busy machine has kept it from reading, and all came at once.
+    for every_s in (0.06, 0.5):
+        knows(server, "7", drip(wav_of(200_000), 5_000, every_s))
+        done = download("7", env=environment(server), folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        took = time.monotonic() - server.asked("/7.mp3")[-1].at
+        lines = done.stdout.count("Download progress")
+        assert lines <= took + 2
+        if lines >= 3:
+            break
 
-    done = download("7", env=environment(server), folder=tmp_path)
-
-    assert done.returncode == 0, done.stderr
-    took = time.monotonic() - server.asked("/7.mp3")[0].at
-    lines = done.stdout.count("Download progress")
-    assert 3 <= lines <= took + 2
+    assert lines >= 3
     assert done.stdout.count("Download progress: 100.0%\n") == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such terminals")
 def test_a_terminal_sees_one_live_line(server: FaultServer, tmp_path: Path) -> None:
-    knows(server, "7", Serve(body=WAV, rate=4_000_000))
+    # Slower where a busy machine has kept it from reading, and all came at once.
+    for rate in (4_000_000, 400_000):
+        knows(server, "7", Serve(body=WAV, rate=rate, piece=20_000))
+        shown = shown_on_a_terminal(server, tmp_path)
+        live = [line for line in shown.split("\n") if "progress" in line]
+        assert len(live) == 1
+        parts = live[0].split("\r")
+        if len(parts) > 5:
+            break
+
+    assert len(parts) > 5
+    assert parts[0] == ""
+    assert all(re.fullmatch(r"Download progress: \d+\.\d%", one) for one in parts[1:])
+    assert parts[-1] == "Download progress: 100.0%"
+
+
+def shown_on_a_terminal(server: FaultServer, folder: Path) -> str:
+    """Download an order's recording, and give what is shown."""
     ours, theirs = os.openpty()
     with subprocess.Popen(
         [sys.executable, str(SCRIPT), "7"],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment(server),
         stdout=theirs,
     ) as process:
@@ -155,14 +173,7 @@ def test_a_terminal_sees_one_live_line(server: FaultServer, tmp_path: Path) -> N
     os.close(ours)
 
     assert process.returncode == 0
-    text = shown.decode().replace("\r\n", "\n")
-    live = [line for line in text.split("\n") if "progress" in line]
-    assert len(live) == 1
-    parts = live[0].split("\r")
-    assert parts[0] == ""
-    assert len(parts) > 5
-    assert all(re.fullmatch(r"Download progress: \d+\.\d%", one) for one in parts[1:])
-    assert parts[-1] == "Download progress: 100.0%"
+    return shown.decode().replace("\r\n", "\n")
 
 
 def test_one_that_fails_does_not_stop_the_others(
@@ -333,18 +344,19 @@ def test_it_can_be_stopped_and_leaves_nothing(
     finally:
         signal.signal(signal.SIGINT, before)
     with process:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while not server.sent(awaited) and time.monotonic() < until:
             time.sleep(0.01)
         time.sleep(0.2)
         begin = time.monotonic()
         process.send_signal(number)
-        out, errors = process.communicate(timeout=30)
+        out, errors = process.communicate(timeout=50)
         took = time.monotonic() - begin
 
     assert process.returncode == 128 + number
     assert errors == "stopped\n"
-    assert took < 10
+    # What it waits for would take half a minute.
+    assert took < 25
     assert out.count("Download completed:") == 1
     assert names(tmp_path / "downloads") == {"6.mp3"}
     assert server.asked("/calls/8") == []

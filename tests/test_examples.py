@@ -23,7 +23,7 @@ def quickstart(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str
         check=False,
         cwd=folder,
         text=True,
-        timeout=110,
+        timeout=500,
     )
 
 

@@ -38,6 +38,8 @@ def run_without(package: str, code: str, folder: Path) -> str:
     [
         ("PocketSphinxTranscriber()", "pocketsphinx", "pocketsphinx"),
         ("SqlJobStore('jobs.db')", "sqlalchemy", "sql"),
+        ("SqlJobStore('postgresql:///jobs')", "psycopg", "sql"),
+        ("GeminiAnalyzer(api_key='x')", "google-genai", "gemini"),
     ],
 )
 def test_a_missing_package_is_told_with_the_command_that_brings_it(
@@ -51,7 +53,8 @@ except voicepipe.MissingExtraError as exc:
     print(exc.package, exc.extra, exc)
 print(voicepipe.ExtractiveAnalyzer.__name__)
 """
-    out = run_without(package, code, tmp_path).splitlines()
+    folder = package.partition("-")[0]
+    out = run_without(folder, code, tmp_path).splitlines()
 
     assert out[0].startswith(f"{package} {extra} ")
     assert out[0].endswith(f"pip install 'voicepipe[{extra}]'")

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from authority import Authority
-from fault_server import FaultServer
+from authority import an_authority  # noqa: F401 - a fixture
+from fault_server import (
+    FaultServer,
+    a_server,  # noqa: F401 - a fixture
+    another_server,  # noqa: F401 - a fixture
+)
 
 from voicepipe.net import answer, retries
 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from authority import Authority
 
 
 @pytest.fixture(autouse=True)
@@ -27,26 +33,6 @@ def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Let a body with a length pass the engine by, as only large ones do else."""
     if request.param == "past the engine":
         monkeypatch.setattr(answer, "_DIRECT_BYTES", 1)
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    """Give a server that answers as a test says."""
-    with FaultServer() as server:
-        yield server
-
-
-@pytest.fixture
-def other() -> Iterator[FaultServer]:
-    """Give another one: another port is another origin."""
-    with FaultServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def authority() -> Authority:
-    """Give the authority that the downloader is to trust."""
-    return Authority()
 
 
 @pytest.fixture

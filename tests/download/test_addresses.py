@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import time
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,6 +14,7 @@ import pytest
 from downloading import fetch, limits, names
 from fault_answers import Serve, redirect, status, wav_of
 from fault_server import Canary, FaultServer
+from public_addresses import PUBLIC
 
 from voicepipe.errors import (
     BlockedUrlError,
@@ -47,13 +49,18 @@ def canaries() -> Iterator[list[Canary]]:
     Listen on the machine's own addresses, at one of the ports that any host may be
     asked at: what is not refused for its address is heard.
     """
-    for port in (8080, 8443, 80, 443):
-        with contextlib.ExitStack() as stack:
-            found = _listen(stack, port)
-            if found:
-                yield found
-                return
-    pytest.skip("all the ports that the policy allows are taken")
+    until = time.monotonic() + 60
+    while True:
+        for port in (8080, 8443, 80, 443):
+            with contextlib.ExitStack() as stack:
+                found = _listen(stack, port)
+                if found:
+                    yield found
+                    return
+        if time.monotonic() > until:
+            pytest.skip("all the ports that the policy allows are taken")
+        # Others may run these tests, too, and soon be through.
+        time.sleep(0.2)
 
 
 def _listen(stack: contextlib.ExitStack, port: int) -> list[Canary]:
@@ -280,7 +287,7 @@ async def test_no_form_of_a_private_address_is_called(
 ) -> None:
     table = urls(canaries[0].port)
     wrong = {}
-    async with Downloader(limits(connect_s=0.5, attempts=1)) as downloader:
+    async with Downloader(limits(attempts=1)) as downloader:
         for name, url in table.items():
             error = await refusal(downloader, url, tmp_path / "a.wav")
             if not is_refused(error):
@@ -307,7 +314,7 @@ async def test_no_redirect_leads_to_a_private_address(
         "three slashes",
     }
     wrong = {}
-    options = limits(server, connect_s=0.5, attempts=1, max_redirects=2)
+    options = limits(server, attempts=1, max_redirects=2)
     table = urls(canaries[0].port)
     async with Downloader(options) as downloader:
         for index, (name, target) in enumerate(table.items()):
@@ -359,38 +366,17 @@ def test_what_is_no_plain_address_is_not_public(address: str) -> None:
     assert why_not_public(address) is not None
 
 
-PUBLIC = [
+OUTSIDE = [
+    *PUBLIC,
     "1.0.0.0",
-    "1.1.1.1",
-    "8.8.8.8",
-    "9.255.255.255",
-    "11.0.0.0",
-    "100.63.255.255",
-    "100.128.0.0",
-    "126.255.255.255",
-    "128.0.0.0",
-    "169.253.255.255",
-    "169.255.0.0",
-    "172.15.255.255",
-    "172.32.0.0",
-    "192.0.1.0",
     "192.0.3.0",
-    "192.167.255.255",
-    "192.169.0.0",
-    "198.17.255.255",
-    "198.20.0.0",
     "198.51.99.255",
     "203.0.114.0",
-    "223.255.255.255",
     "2001:200::1",
-    "2001:4860:4860::8888",
-    "2003::1",
-    "2606:4700:4700::1111",
-    "2a00:1450:4001::1",
 ]
 
 
-@pytest.mark.parametrize("address", PUBLIC)
+@pytest.mark.parametrize("address", OUTSIDE)
 def test_an_address_just_outside_of_a_block_is_public(address: str) -> None:
     assert why_not_public(address) is None
 
@@ -425,7 +411,7 @@ class Names:
 
 
 def guard(
-    answers: Names, recorder: Recorder, *allow_hosts: str, resolve_s: float = 1.0
+    answers: Names, recorder: Recorder, *allow_hosts: str, resolve_s: float = 60.0
 ) -> GuardedBackend:
     policy = UrlPolicy.allowing(allow_hosts)
     backend = GuardedBackend(policy, resolve_s=resolve_s, resolve=answers)
@@ -558,7 +544,7 @@ async def test_a_name_is_looked_up_once_for_each_connection(
     server.on("/a", status(200, body=b"one"))
     answers = Names(["127.0.0.1"], ["127.0.0.2"])
     policy = UrlPolicy.allowing([f"rebind.example:{server.port}"])
-    client = HttpClient(policy, HttpLimits(connect_s=0.5), resolve=answers)
+    client = HttpClient(policy, HttpLimits(), resolve=answers)
     url = parse_url(f"http://rebind.example:{server.port}/a")
     async with client:
         for _ in range(3):

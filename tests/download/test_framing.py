@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import threading
 import zlib
 from typing import TYPE_CHECKING
 
-import anyio
 import pytest
-from downloading import fetch, limits, names, parts
+from downloading import fetch, limits, names, parts, until
 from fault_answers import bomb, chunked, framed, raw, redirect, status, wav_of
 
 from voicepipe.errors import (
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fault_answers import Answer
-    from fault_server import FaultServer
+    from fault_server import Exchange, FaultServer
 
 
 pytestmark = pytest.mark.usefixtures("both_ways")
@@ -212,18 +212,38 @@ async def test_bytes_behind_a_body_never_begin_the_next_answer(
     evil = wav_of(1_000, seed=6)
     forged = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + evil
     good = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + WAV
-    at_once = server.on("/at-once.wav", raw(good + forged, hold=True))
-    later = server.on("/later.wav", raw(good, 0.2, forged, hold=True))
+    waits, said = threading.Event(), threading.Event()
+
+    def at_once(exchange: Exchange) -> None:
+        try:
+            exchange.raw(good + forged)
+        finally:
+            said.set()
+        exchange.hold()
+
+    def later(exchange: Exchange) -> None:
+        exchange.raw(good)
+        exchange.wait(waits)
+        try:
+            exchange.raw(forged)
+        finally:
+            said.set()
+        exchange.hold()
+
+    firsts = [server.on("/at-once.wav", at_once), server.on("/later.wav", later)]
     url = server.on("/a.wav", framed(WAV, LENGTH))
 
     async with Downloader(limits(server, connections=1, attempts=1)) as downloader:
-        for first in (at_once, later):
+        for first in firsts:
+            waits.clear()
+            said.clear()
             try:
                 got = await downloader.fetch(first, tmp_path / "first.wav")
             except BadResponseError:
                 pass
             else:
                 assert got.size == len(WAV)
-            await anyio.sleep(0.3)
+            waits.set()
+            await until(said.is_set)
             await downloader.fetch(url, tmp_path / "a.wav")
             assert (tmp_path / "a.wav").read_bytes() == WAV

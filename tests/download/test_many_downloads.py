@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
+import time
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,6 +18,7 @@ from fault_answers import MIB, Serve, framed, hang_up, page, silence, status, wa
 from voicepipe.errors import (
     BlockedUrlError,
     FetchError,
+    FetchTimeoutError,
     HttpStatusError,
     InvalidUrlError,
     NotAudioError,
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
     from pathlib import Path
 
-    from fault_server import FaultServer
+    from fault_server import Exchange, FaultServer
     from stress_report import Report
 
     from voicepipe.io.download.values import DownloadProgress
@@ -166,8 +169,9 @@ async def test_leaving_the_block_stops_what_is_under_way(
         server.on("/q.wav", Serve(body=WAV, stay=False)), tmp_path / "q.wav"
     )
 
-    async with Downloader(limits(server, read_s=30)) as downloader:
-        with anyio.fail_after(5):
+    options = limits(server, read_s=600, total_s=600)
+    async with Downloader(options) as downloader:
+        with anyio.fail_after(60):
             async with downloader.fetch_all([*requests, quick]) as outcomes:
                 async for outcome in outcomes:
                     assert outcome.index == 4
@@ -189,13 +193,22 @@ async def test_a_downloader_may_be_used_again_after_errors(
     ]
     url = server.on("/a.wav", Serve(body=WAV))
 
-    options = limits(server, attempts=1, read_s=0.1, connections=1)
-    async with Downloader(options) as downloader:
-        for one in bad:
-            with pytest.raises(FetchError):
-                await downloader.fetch(one, tmp_path / "x.wav")
-            got = await downloader.fetch(url, tmp_path / "a.wav")
-            assert got.size == len(WAV)
+    async def use(read_s: float) -> None:
+        options = limits(server, attempts=1, read_s=read_s, connections=1)
+        async with Downloader(options) as downloader:
+            for one in bad:
+                with pytest.raises(FetchError):
+                    await downloader.fetch(one, tmp_path / "x.wav")
+                got = await downloader.fetch(url, tmp_path / "a.wav")
+                assert got.size == len(WAV)
+
+    # On a busy machine the good one may take too long, too.
+    for read_s in (0.1, 2.0):
+        with contextlib.suppress(FetchTimeoutError):
+            await use(read_s)
+            break
+    else:
+        await use(20.0)
 
     assert server.open_connections() == 0
 
@@ -212,17 +225,30 @@ async def test_connections_are_used_again(server: FaultServer, tmp_path: Path) -
 
 
 async def test_progress_rises_to_the_size(server: FaultServer, tmp_path: Path) -> None:
-    url = server.on("/a.wav", Serve(body=BIG, rate=8 * MIB, headers=()))
     seen: list[DownloadProgress] = []
 
+    def answer(exchange: Exchange) -> None:
+        exchange.head(200, f"Content-Length: {len(BIG)}")
+        exchange.body(BIG[:MIB])
+        while not seen:
+            exchange.sleep(0.01)
+        # Later than the first time that it was told.
+        exchange.sleep(0.06)
+        for place in range(MIB, len(BIG), 65_536):
+            exchange.body(BIG[place : place + 65_536])
+            exchange.sleep(0.008)
+
+    url = server.on("/a.wav", answer)
+    begin = time.monotonic()
     await fetch(limits(server), f"{url}?s=1", tmp_path / "a.wav", progress=seen.append)
+    took = time.monotonic() - begin
 
     received = [progress.received for progress in seen]
     assert received == sorted(received)
     assert received[-1] == len(BIG)
     assert {(progress.url, progress.size) for progress in seen} == {(url, len(BIG))}
     # Not for each piece: twenty times a second.
-    assert 3 <= len(seen) <= 40
+    assert 3 <= len(seen) <= 20 * took + 2
 
 
 async def test_progress_goes_on_after_a_cut_and_back_after_a_change(
@@ -293,6 +319,7 @@ async def cancel_many(server: FaultServer, folder: Path, count: int) -> int:
     async with Downloader(limits(server)) as downloader:
         warm = server.on("/w.wav", Serve(body=WAV, stay=False))
         await downloader.fetch(warm, folder / "w.wav")
+        assert server.open_connections() == 0
         gc.collect()
         before = psutil.Process().num_fds()
         for index in range(count):
@@ -305,6 +332,7 @@ async def cancel_many(server: FaultServer, folder: Path, count: int) -> int:
                 assert hashlib.sha256(path.read_bytes()).hexdigest() == BIG_SHA
                 assert parts(folder) == []
                 path.unlink()
+        assert server.open_connections() == 0
         # The connection for the next request, and the one it has replaced.
         assert psutil.Process().num_fds() <= before + 1
     return cancelled

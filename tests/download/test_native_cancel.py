@@ -131,18 +131,22 @@ async def cancel_many(
     caught = resumed = 0
     async with Downloader(limits(server)) as downloader:
         for index in range(count):
-            # Every other one in the slow part, or in the fast one behind it.
-            seconds = chance.uniform(0.0, WARM_S * (1 + index % 2))
+            # Every other one by the clock; or when so much was sent, however slow the
+            # machine is.
+            when: float | Callable[[], bool] = chance.uniform(0.0, WARM_S)
+            if index % 2:
+                place = server.sent("/a.wav") + chance.randrange(1, SIZE)
+                when = partial(has_come_to, server, place, path)
             caught += await cancelled(
-                partial(downloader.fetch, url, path), seconds, chance.randrange(20)
+                partial(downloader.fetch, url, path), when, chance.randrange(20)
             )
-            left = parts(folder)
-            assert left in ([], [".json", ".part"])
+            # A thread may be at work that nobody waits for.
+            await until(lambda: parts(folder) in ([], [".json", ".part"]))
             assert names(folder) <= {"a.wav"} | unfinished(folder)
             for part in folder.glob("*.part"):
                 there = part.read_bytes()
                 assert there == WAV[: len(there)]
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 got = await downloader.fetch(url, path)
             assert (got.size, got.sha256) == (SIZE, SHA)
             assert hashlib.sha256(path.read_bytes()).hexdigest() == SHA
@@ -150,6 +154,11 @@ async def cancel_many(
             resumed += got.bytes_resumed > 0
             path.unlink()
     return caught, resumed
+
+
+def has_come_to(server: FaultServer, place: int, path: Path) -> bool:
+    """Tell whether so much was sent, or all that was missing is there."""
+    return server.sent("/a.wav") >= place or path.exists()
 
 
 def unfinished(folder: Path) -> set[str]:
@@ -162,6 +171,8 @@ async def test_what_was_cancelled_goes_on_with_every_byte_in_its_place(
     slow_disk: None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    # What other tests have left is not told of here.
+    gc.collect()
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         caught, resumed = await cancel_many(server, tmp_path, 40, seed=7)
@@ -175,7 +186,6 @@ async def test_what_was_cancelled_goes_on_with_every_byte_in_its_place(
 
 
 @pytest.mark.stress
-@pytest.mark.timeout(300)
 async def test_four_hundred_go_on_with_every_byte_in_its_place(
     server: FaultServer,
     tmp_path: Path,
@@ -275,7 +285,8 @@ async def test_no_target_stays_locked(
                 partial(downloader.fetch, url, path), 0.0, index % 50
             )
         await until(lambda: not descriptors(tmp_path))
-        with anyio.fail_after(20):
+        # Who is locked out waits until all of the time for one is over.
+        with anyio.fail_after(80):
             for index in range(150):
                 got = await downloader.fetch(url, tmp_path / f"{index}.wav")
                 assert got.size == len(SMALL)

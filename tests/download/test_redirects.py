@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 from downloading import fetch, limits, names
 from fault_answers import Serve, redirect, status, wav_of
@@ -261,7 +262,9 @@ async def test_a_redirect_with_a_body_that_never_ends_is_not_read(
     url = server.on("/a.wav", endless)
     server.on("/b.wav", SERVE)
 
-    await fetch(limits(server, read_s=1, attempts=1), url, tmp_path / "a.wav")
+    options = limits(server, read_s=600, total_s=600, attempts=1)
+    with anyio.fail_after(60):
+        await fetch(options, url, tmp_path / "a.wav")
 
     assert (tmp_path / "a.wav").read_bytes() == WAV
 

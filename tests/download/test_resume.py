@@ -83,7 +83,7 @@ async def test_a_cut_body_goes_on_where_it_was(
     for place in PLACES:
         assert (tmp_path / str(place)).read_bytes() == OLD
         # A reset may take away what was on its way.
-        again = server.sent(f"/{place}") - SIZE
+        again = server.sent(f"/{place}", least=SIZE) - SIZE
         assert 0 <= again <= (65_536 if reset else 0), place
 
 
@@ -97,7 +97,7 @@ async def test_a_body_that_is_cut_all_the_time_arrives_in_the_end(
 
     assert got.sha256 == sha(OLD)
     assert got.attempts == 5
-    assert server.sent("/a.wav") == SIZE
+    assert server.sent("/a.wav", least=SIZE) == SIZE
 
 
 async def test_another_process_goes_on_too(server: FaultServer, tmp_path: Path) -> None:
@@ -424,7 +424,7 @@ async def test_each_redirect_to_a_new_signature_still_resumes(
     assert got.attempts == 2
     first, second = server.asked("/store.wav")
     assert (first.header("range"), second.header("range")) == (None, f"bytes={HALF}-")
-    assert server.sent("/store.wav") == SIZE
+    assert server.sent("/store.wav", least=SIZE) == SIZE
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import attrs
 import pytest
-from downloading import limits
+from downloading import limits, until
 from fault_answers import Serve, framed, page, raw, redirect, silence, status, wav_of
 
 from voicepipe.errors import FetchError
@@ -133,27 +134,33 @@ async def test_no_secret_is_told_of_any_download(
     for name in ("httpx", "httpcore", "voicepipe", "asyncio", "anyio", "tenacity"):
         caplog.set_level(logging.DEBUG, logger=name)
     texts: dict[str, str] = {}
-    options = limits(server, attempts=1, read_s=0.3, max_redirects=1)
+    options = limits(server, attempts=1, max_redirects=1)
     requests = []
     for name, answer in ANSWERS.items():
         path = f"/{name}".replace(" ", "-")
         server.on(path, answer)
         requests.append(request_of(server, path, tmp_path))
+    good = requests[0]
     texts["options"] = repr(options)
 
     def note(progress: Any) -> None:
         texts["progress"] = repr(progress)
 
-    async with Downloader(options) as downloader:
-        texts["downloader"] = repr(downloader)
-        async with downloader.fetch_all(requests) as outcomes:
+    async def take(downloader: Downloader, some: list[DownloadRequest]) -> None:
+        async with downloader.fetch_all(some) as outcomes:
             async for outcome in outcomes:
                 name = outcome.request.path.stem
                 texts[f"outcome of {name}"] = repr(outcome)
                 if outcome.error is not None:
                     texts[f"error of {name}"] = "\n".join(chain(outcome.error))
+
+    silent = [one for one in requests if one.path.stem == "silence"]
+    async with Downloader(attrs.evolve(options, read_s=0.3)) as downloader:
+        await take(downloader, silent)
+    async with Downloader(options) as downloader:
+        texts["downloader"] = repr(downloader)
+        await take(downloader, [one for one in requests if one not in silent])
         texts["disk after errors"] = on_disk(tmp_path)
-        good = requests[0]
         await downloader.fetch(good.url, good.path, headers=good.headers, progress=note)
     texts["disk"] = on_disk(tmp_path)
     texts["log"] = caplog.text
@@ -265,9 +272,21 @@ async def test_no_secret_is_told_when_it_is_cancelled(
     server.on("/slow", Serve(body=WAV, cut=150_000, stall=True))
     request = request_of(server, "/slow", tmp_path)
 
-    async with Downloader(limits(server)) as downloader:
-        with anyio.move_on_after(0.4) as scope:
-            await downloader.fetch(request.url, request.path, headers=request.headers)
+    scope = anyio.CancelScope()
+    async with (
+        Downloader(limits(server)) as downloader,
+        anyio.create_task_group() as group,
+    ):
+        transfer = downloader.transfer(request)
+
+        async def cancel() -> None:
+            await until(lambda: transfer._received == 150_000)
+            scope.cancel()
+
+        with scope:
+            group.start_soon(cancel)
+            async with transfer:
+                pass
 
     assert scope.cancelled_caught
     disk = on_disk(tmp_path)
@@ -286,7 +305,7 @@ async def test_the_engine_still_speaks_to_others(
     async with Downloader(limits(server)) as downloader:
         await downloader.fetch(server.url("/a.wav"), tmp_path / "a.wav")
         before = len([one for one in caplog.records if one.name.startswith("http")])
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             await client.get(server.url("/a.wav"))
 
     after = len([one for one in caplog.records if one.name.startswith("http")])

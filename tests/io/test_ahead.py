@@ -68,7 +68,7 @@ def test_work_runs_ahead_but_not_without_bound() -> None:
 
     items = ahead(count(), depth=3, alone=0)
     next(items)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while len(made) < 4 and time.monotonic() < until:
         time.sleep(0.001)
     time.sleep(0.05)
@@ -90,7 +90,7 @@ def test_closing_waits_for_the_item_that_is_being_made() -> None:
 
     items = ahead(slow(), depth=2, alone=0)
     next(items)
-    inside.wait(10)
+    assert inside.wait(60)
     items.close()
 
     assert left == [True]

@@ -166,7 +166,6 @@ async def hold_against_model(server: FaultServer, steps: list[Step]) -> None:
 def test_any_edits_and_runs_end_as_the_model_says(server: FaultServer) -> None:
     @settings(
         max_examples=15,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         derandomize=True,
     )
@@ -183,7 +182,7 @@ def test_many_edits_and_runs_end_as_the_model_says(
 ) -> None:
     runs = 0
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck))
     @given(st.lists(a_step, min_size=1, max_size=5))
     def check(steps: list[Step]) -> None:
         nonlocal runs

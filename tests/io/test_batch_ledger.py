@@ -254,14 +254,15 @@ def test_what_fails_half_way_is_taken_back(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_by_its_type(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
+        connection = ledger._database._connection
         # The next page would be one more than there may be: SQLite says "full".
-        pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
-        ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
         big = Result("a.wav", b"1", None, cause="X", error="y" * 100_000)
         with pytest.raises(DiskFullError) as error:
             ledger.record(2, "a.wav", big)
         assert error.value.filename == str(tmp_path / LEDGER_NAME)
         assert ledger.results(["a.wav"]) == {}
-        ledger._connection.execute("PRAGMA max_page_count = 100000")
+        connection.execute("PRAGMA max_page_count = 100000")
         ledger.record(2, "a.wav", big)
         assert ledger.results(["a.wav"]) == {"a.wav": big}

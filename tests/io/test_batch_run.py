@@ -23,7 +23,7 @@ from batch_calls import (
     wavs,
     write_list,
 )
-from fault_server import FaultServer
+from fault_server import a_server  # noqa: F401 - a fixture
 
 from voicepipe.errors import BatchError, DiskFullError
 from voicepipe.io.batch.bar import batch_progress_bar
@@ -33,18 +33,14 @@ from voicepipe.io.batch.values import BatchProgress
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
     from typing import Any
 
+    from fault_server import FaultServer
+
     Measure = Callable[[], AbstractAsyncContextManager[Any]]
-
-
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as server:
-        yield server
 
 
 def some(server: FaultServer, count: int, **how: Any) -> list[tuple[str, str]]:

@@ -101,7 +101,7 @@ async def test_leaving_the_block_stops_what_is_under_way(
     took = time.monotonic() - begin
 
     assert outcome.target.name == "short.wav"
-    assert took < 10.0
+    assert took < 60.0
     assert [p.name for p in tmp_path.glob("*.wav")] == ["short.wav"]
     assert list(tmp_path.glob(".*.part")) == []
 

@@ -30,7 +30,7 @@ BAD = [
     *("a.", "a ", " a", "CON", "con", "nul", "nul.txt", "COM\u00b9", "com1", "LPT9"),
     *("prn", "AUX", "$Mft", "a.part", "a.wav.wav", "a.wav", "a.lock", "db-wal."),
     *("+919999999999", "<script>", "=1+1", "@a", "a,b", "a\tb", "a\u2028b", "a\x85"),
-    *(None, 1, 1.5, True, b"a", ["a"], ("a",), object()),
+    *(None, 1, 1.5, True, b"a", ["a"], ("a",), pytest.param(object(), id="object")),
 ]
 
 # What the messages are made of.

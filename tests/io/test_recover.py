@@ -122,7 +122,6 @@ def test_a_kill_at_any_time_costs_no_byte_that_was_written(tmp_path: Path) -> No
 
 
 @pytest.mark.stress
-@pytest.mark.timeout(600)
 def test_a_hundred_kills_cost_no_byte_that_was_written(
     tmp_path: Path, stress_report: Report
 ) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import attrs
 import pytest
-from authority import Authority
+from authority import an_authority  # noqa: F401 - a fixture
+from downloading import until
 from fault_answers import (
     Serve,
     endless,
@@ -25,7 +26,12 @@ from fault_answers import (
     status,
     wav_of,
 )
-from fault_server import Canary, FaultServer
+from fault_server import (
+    Canary,
+    FaultServer,
+    a_server,  # noqa: F401 - a fixture
+    another_server,  # noqa: F401 - a fixture
+)
 
 from voicepipe.errors import (
     AudioError,
@@ -45,9 +51,10 @@ from voicepipe.io.telephony import CallInfo, TelephonyClient, call_info_from_jso
 
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
+    from authority import Authority
     from fault_answers import Answer
 
 
@@ -75,35 +82,18 @@ CAMEL = {
 }
 
 
-@pytest.fixture
-def server() -> Iterator[FaultServer]:
-    with FaultServer() as server:
-        yield server
-
-
-@pytest.fixture
-def other() -> Iterator[FaultServer]:
-    with FaultServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
 def told(answer: object) -> Answer:
     """Answer with JSON."""
     return page(json.dumps(answer).encode(), "application/json")
 
 
 def quick(*servers: FaultServer, **changes: Any) -> DownloadOptions:
-    """Give limits that let a test end soon, recordings from these servers allowed."""
-    short: dict[str, Any] = {"read_s": 2.0, "total_s": 20.0, "durable": False}
+    """Give limits that no busy machine passes, these servers allowed."""
+    patient: dict[str, Any] = {"read_s": 60.0, "total_s": 100.0, "durable": False}
     return attrs.evolve(
         TelephonyClient.OPTIONS,
         allow_hosts=tuple(one.host for one in servers),
-        **{**short, **changes},
+        **{**patient, **changes},
     )
 
 
@@ -405,28 +395,40 @@ async def test_there_are_three_attempts_and_the_wait_doubles(
     # A recording that gets on a little each time has three as well.
     cuts = [Serve(body=WAV, cut=100_000, etag=etag) for etag in ('"a"', None)]
     errors = []
+    paths = []
 
     async def fail(order_id: str) -> None:
         with pytest.raises(FetchError) as error:
             await client.download_audio(order_id, tmp_path)
         errors.append(error.value)
 
-    paths = []
-    async with client_of(server, server) as client, anyio.create_task_group() as group:
+    async with client_of(server, server) as client:
         for number, fault in enumerate(faults):
             server.on(f"/calls/{number}", fault)
             paths.append(f"/calls/{number}")
         for number, fault in enumerate([*faults[:4], *cuts], len(faults)):
             with_recording(server, fault, order_id=f"{number}")
             paths.append(f"/{number}.mp3")
-        for number in range(len(paths)):
-            group.start_soon(fail, f"{number}")
+        waits: dict[str, list[float]] = {path: [9.0, 9.0] for path in paths}
+        # A busy machine may make a wait longer, but hardly three times.
+        for _ in range(3):
+            errors.clear()
+            server.requests.clear()
+            async with anyio.create_task_group() as group:
+                for number in range(len(paths)):
+                    group.start_soon(fail, f"{number}")
+            assert len(errors) == len(paths) == 12
+            for path in paths:
+                first, second = gaps(server, path)
+                assert first >= 0.45, path
+                assert second >= 0.9, path
+                waits[path] = list(map(min, waits[path], (first, second)))
+            if all(one < 1.9 and two < 2.9 for one, two in waits.values()):
+                break
 
-    assert len(errors) == len(paths) == 12
-    for path in paths:
-        first, second = gaps(server, path)
-        assert 0.45 <= first < 1.9, path
-        assert 0.9 <= second < 2.9, path
+    for path, (first, second) in waits.items():
+        assert first < 1.9, path
+        assert second < 2.9, path
     assert names(tmp_path) == set()
 
 
@@ -487,7 +489,8 @@ async def test_the_wait_that_a_server_asks_for_is_obeyed(
 
     for path in ("/7.mp3", "/calls/8"):
         (gap,) = gaps(server, path)
-        assert 1.95 <= gap < 3.5
+        # On a busy machine somewhat longer; the longest wait there is would be 60 s.
+        assert 1.95 <= gap < 20.0
 
 
 async def test_a_wait_that_would_take_too_long_is_told_at_once(
@@ -502,19 +505,24 @@ async def test_a_wait_that_would_take_too_long_is_told_at_once(
 
     assert (error.value.status, error.value.retry_after) == (429, 86_400)
     assert len(server.requests) == 1
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 30
 
 
 async def test_the_time_for_all_ends_it(server: FaultServer, tmp_path: Path) -> None:
     server.on("/calls/1", silence)
     with_recording(server, Serve(body=WAV, cut=150_000, stall=True), order_id="2")
-    options = quick(server, total_s=0.4)
 
-    async with client_of(server, options=options) as client:
-        for order_id in ("1", "2"):
-            with pytest.raises(FetchTimeoutError) as error:
-                await client.download_audio(order_id, tmp_path)
-            assert (error.value.limit, error.value.limit_s) == ("total", 0.4)
+    # A busy machine does not come to the recording so soon.
+    for total_s in (0.4, 2.0, 10.0):
+        server.requests.clear()
+        options = quick(server, total_s=total_s)
+        async with client_of(server, options=options) as client:
+            for order_id in ("1", "2"):
+                with pytest.raises(FetchTimeoutError) as error:
+                    await client.download_audio(order_id, tmp_path)
+                assert (error.value.limit, error.value.limit_s) == ("total", total_s)
+        if len(server.requests) == 3:
+            break
 
     assert len(server.requests) == 3
     assert names(tmp_path) == set()
@@ -693,13 +701,20 @@ async def test_what_fails_leaves_what_was_there(
     assert (tmp_path / "7.mp3").read_bytes() == b"before"
 
 
-async def cancel_at(server: FaultServer, folder: Path, seconds: float) -> bool:
-    """Cancel a download after some time; tell whether that was before its end."""
+async def cancel_at(
+    server: FaultServer,
+    folder: Path,
+    seconds: float,
+    *,
+    when: Callable[[], object] = lambda: True,
+) -> bool:
+    """Cancel a download some time after something; tell whether before its end."""
     limiter = anyio.to_thread.current_default_thread_limiter()
     folder.mkdir()
     async with client_of(server, server) as client, anyio.create_task_group() as group:
 
         async def cancel() -> None:
+            await until(when)
             await anyio.sleep(seconds)
             scope.cancel()
 
@@ -719,7 +734,7 @@ async def test_a_cancelled_download_leaves_nothing(
 ) -> None:
     with_recording(server, Serve(body=WAV, rate=500_000, piece=5_000))
 
-    times = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.35, 5.0]
+    times = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.35, 60.0]
     early = [
         await cancel_at(server, tmp_path / f"{index}", seconds)
         for index, seconds in enumerate(times)
@@ -740,10 +755,13 @@ async def test_each_stage_can_be_cancelled(
     if stage != "recording":
         server.on("/calls/7", silence if stage == "answer" else status(503))
 
+    path = "/7.mp3" if stage == "recording" else "/calls/7"
     begin = time.monotonic()
-    assert await cancel_at(server, tmp_path / "out", 0.4)
+    assert await cancel_at(
+        server, tmp_path / "out", 0.2, when=lambda: server.asked(path)
+    )
 
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 30
     assert server.open_connections() == 0
     assert len(server.asked("/7.mp3")) == (stage == "recording")
 

@@ -5,7 +5,7 @@ import json
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import voicepipe
@@ -38,6 +38,7 @@ OURS = [
     DecoderCrashedError("died", returncode=-9),
     voicepipe.DecoderTimeoutError("late", source="a.wav", limit_s=60.0),
     AnalysisError("failed", model="m", retryable=True),
+    AnalysisError("failed", model="m", reason="blocked"),
     MissingExtraError("sqlalchemy", extra="sql"),
     voicepipe.JobStateError("no", job_id=3, status="running"),
     DiskFullError(errno.ENOSPC, "No space left on device", "/there/a.wav"),
@@ -123,6 +124,7 @@ STATES = st.dictionaries(
 )
 
 
+@settings(suppress_health_check=list(HealthCheck))
 @given(
     JSON
     | st.fixed_dictionaries(

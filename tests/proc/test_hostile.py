@@ -19,6 +19,7 @@ from voicepipe.proc.wire import MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from stress_report import Report
 
@@ -144,13 +145,14 @@ async def test_a_message_has_an_end(pool: ChildPool) -> None:
 
 
 async def test_what_is_said_without_being_asked_reaches_nobody(
-    pool: ChildPool,
+    pool: ChildPool, tmp_path: Path
 ) -> None:
     """It would be taken for the answer to the next recording."""
+    said = tmp_path / "said"
     lie = message({"value": "a lie"}).decode("latin-1")
     pid = await pool.call(f"{CALLS}:pid", {})
-    await pool.call(f"{CALLS}:later", {"text": lie})
-    await anyio.sleep(0.5)
+    await pool.call(f"{CALLS}:later", {"text": lie, "path": str(said)})
+    await until(said.exists)
 
     assert await pool.call(f"{CALLS}:pid", {}) not in {"a lie", pid}
     with pytest.raises(ChildCrashedError):
@@ -199,7 +201,7 @@ async def test_a_line_that_was_handed_on_does_not_hold_the_caller_up(
         await pool.call(f"{CALLS}:leave_a_child", {"new_session": new_session})
 
     assert scope.cancelled_caught
-    assert time.perf_counter() - begin < 10
+    assert time.perf_counter() - begin < 30
     assert await pool.call(f"{CALLS}:pid", {})
 
 
@@ -207,12 +209,16 @@ async def test_what_a_helper_started_is_killed_with_it(pool: ChildPool) -> None:
     async with pool.lend() as helper:
         pid, _ = await ask(helper, "pid")
         helper.send(f"{CALLS}:leave_a_child", {"new_session": False})
-        await anyio.sleep(0.5)
-        group = [other for other in psutil.pids() if _group(other) == pid]
+        await until(lambda: len(_members(pid)) == 2)
+        group = _members(pid)
         helper.kill()
 
     assert len(group) == 2
     await until(lambda: not any(alive(member) for member in group))
+
+
+def _members(group: int) -> list[int]:
+    return [other for other in psutil.pids() if _group(other) == group]
 
 
 def _group(pid: int) -> int | None:
@@ -257,8 +263,8 @@ async def crash_often(pool: ChildPool, count: int) -> None:
             await pool.call(f"{CALLS}:{name}", arguments, payload)
 
     assert process.children() == []
-    assert process.num_fds() <= files
-    assert process.num_threads() <= threads + 2
+    await until(lambda: process.num_fds() <= files)
+    await until(lambda: process.num_threads() <= threads + 2)
     assert await pool.call(f"{CALLS}:pid", {})
 
 
@@ -267,7 +273,6 @@ async def test_crashes_leave_nothing_behind(pool: ChildPool) -> None:
 
 
 @pytest.mark.stress
-@pytest.mark.timeout(600)
 async def test_many_crashes_leave_nothing_behind(
     pool: ChildPool, stress_report: Report
 ) -> None:

@@ -17,6 +17,7 @@ from voicepipe.proc.pool import ChildPool, Helper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from pathlib import Path
 
 
 CALLS = "proc_calls"
@@ -84,16 +85,13 @@ async def test_any_buffer_can_be_sent(pool: ChildPool) -> None:
 
 
 async def test_a_call_is_at_work_before_its_answer_is_asked_for(
-    pool: ChildPool,
+    pool: ChildPool, tmp_path: Path
 ) -> None:
+    touched = tmp_path / "touched"
     async with pool.lend() as helper:
-        await ask(helper, "pid")
-        helper.send(f"{CALLS}:sleep", {"seconds": 0.1})
-        await anyio.sleep(1.0)
-        sent = time.monotonic()
-        (_, ended), _ = helper.receive()
-
-    assert ended < sent
+        helper.send(f"{CALLS}:touch", {"path": str(touched)})
+        await until(touched.exists)
+        assert helper.receive() == (None, b"")
 
 
 async def test_only_one_call_is_under_way(pool: ChildPool) -> None:
@@ -208,7 +206,7 @@ async def test_killing_from_another_thread_ends_a_call(pool: ChildPool) -> None:
         with pytest.raises(ChildCrashedError, match="was killed"):
             await ask(helper, "pid")
 
-    assert took < 5
+    assert took < 30
     assert caught.value.returncode == -signal.SIGKILL
     assert not psutil.pid_exists(pid)  # no zombie either
     assert await pid_of(pool) != pid
@@ -218,16 +216,20 @@ async def test_killing_from_the_event_loop_does_not_hold_it_up(
     pool: ChildPool,
     loop_lag,  # noqa: ANN001
 ) -> None:
-    async with pool.lend() as helper:
-        await ask(helper, "pid")
-        helper.send(f"{CALLS}:hold_the_lock", {"seconds": 60})
-        await anyio.sleep(0.05)
+    lags: list[float] = []
+    # A busy machine may hold the event loop up, too, but hardly three times.
+    while len(lags) < 3 and min(lags, default=1.0) >= 0.05:
+        async with pool.lend() as helper:
+            await ask(helper, "pid")
+            helper.send(f"{CALLS}:hold_the_lock", {"seconds": 60})
+            await anyio.sleep(0.05)
 
-        async with loop_lag() as lag:
-            helper.kill()
-            await anyio.sleep(0.1)
+            async with loop_lag() as lag:
+                helper.kill()
+                await anyio.sleep(0.1)
+        lags.append(lag.longest_s)
 
-    assert lag.longest_s < 0.05
+    assert min(lags) < 0.05
 
 
 async def test_a_helper_can_be_killed_while_it_starts(pool: ChildPool) -> None:
@@ -255,7 +257,8 @@ async def test_a_helper_that_was_killed_is_not_kept(pool: ChildPool) -> None:
 async def test_killing_ends_a_call_that_is_not_read(pool: ChildPool) -> None:
     """The helper is stopped, so that the line to it fills up."""
     async with pool.lend() as helper:
-        pid = (await ask(helper, "never_read_again"))[0]
+        pid = (await ask(helper, "pid"))[0]
+        os.kill(pid, signal.SIGSTOP)
         await until(lambda: status_of(pid) == psutil.STATUS_STOPPED)
 
         async with anyio.create_task_group() as group:
@@ -293,7 +296,7 @@ async def test_cancellation_kills_at_once(pool: ChildPool) -> None:
             scope.cancel()
             await anyio.sleep(60)
 
-    assert time.perf_counter() - begin < 10
+    assert time.perf_counter() - begin < 30
     assert not alive(pid)
     assert await pid_of(pool) != pid
 
@@ -320,7 +323,7 @@ async def test_a_generator_with_a_loan_may_be_closed_by_another_task(
         group.start_soon(generator.aclose)
 
     assert not alive(pids[0])
-    with anyio.fail_after(30):  # the place in the pool is free
+    with anyio.fail_after(60):  # the place in the pool is free
         assert await pid_of(pool) != pids[0]
 
 
@@ -365,14 +368,20 @@ async def test_a_forked_process_leaves_its_parents_helper_alone(
 
 
 async def test_a_helper_without_work_ends_and_is_replaced() -> None:
-    pool = ChildPool(1, ChildLimits(idle_s=0.3))
-    first = await pool.call("proc_calls:pid", {})
-    await anyio.sleep(0.1)
-    again = await pool.call("proc_calls:pid", {})
-    await until(lambda: status_of(first) == psutil.STATUS_ZOMBIE)
-    other = await pool.call("proc_calls:pid", {})
-    pool.close()
+    again = first = 0
+    # A busy machine may take longer for the second call, but hardly three times.
+    for idle_s in (0.3, 2.0, 10.0):
+        pool = ChildPool(1, ChildLimits(idle_s=idle_s))
+        first = await pool.call("proc_calls:pid", {})
+        await anyio.sleep(0.1)
+        again = await pool.call("proc_calls:pid", {})
+        await until(lambda pid=again: status_of(pid) == psutil.STATUS_ZOMBIE)  # type: ignore[misc]
+        other = await pool.call("proc_calls:pid", {})
+        pool.close()
+
+        assert other != again
+        assert not psutil.pid_exists(again)
+        if again == first:
+            break
 
     assert again == first
-    assert other != first
-    assert not psutil.pid_exists(first)

@@ -53,7 +53,7 @@ def test_helpers_work_from_anywhere(
             "PYTHONPATH": str(HERE.parents[1]),
             "IPYTHONDIR": str(tmp_path),
         },
-        timeout=60,
+        timeout=100,
     )
 
     assert done.returncode == 0, done.stderr
@@ -75,7 +75,7 @@ def test_a_module_that_lies_about_is_not_taken_for_ours(tmp_path: Path) -> None:
         text=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
-        timeout=60,
+        timeout=100,
     )
 
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 import uvicorn
+from websockets.exceptions import WebSocketException
 
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def ask() -> Callable[..., Answer]:
         if body and not any("content-length" in h.lower() for h in headers):
             lines.append(f"Content-Length: {len(body)}")
         head = "\r\n".join([*lines, "", ""]).encode("utf-8")
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
             sock.sendall(head + body)
             return parse(read_all(sock))
 
@@ -97,6 +98,24 @@ def read_one() -> Callable[[socket.socket], bytes]:
     return read
 
 
+@pytest.fixture(scope="session")
+def unhurried() -> Callable[[Callable[[int], object]], None]:
+    """
+    Do what must come before a limit of time.
+
+    The limit is short, to be passed soon where it should be. A busy machine may pass
+    it where it should not: then all of it is done with ten times as much time.
+    """
+
+    def run(talk: Callable[[int], object]) -> None:
+        try:
+            talk(1)
+        except (AssertionError, EOFError, OSError, WebSocketException):
+            talk(10)
+
+    return run
+
+
 WS_HEADERS = (
     "Upgrade: websocket",
     "Connection: Upgrade",
@@ -112,7 +131,7 @@ def ask_ws() -> Callable[..., int]:
     def send(port: int, target: str, *headers: str, host: str | None = None) -> int:
         lines = [f"GET {target} HTTP/1.1", f"Host: {host or f'127.0.0.1:{port}'}"]
         head = "\r\n".join([*lines, *WS_HEADERS, *headers, "", ""]).encode("utf-8")
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
             sock.sendall(head)
             return int(sock.recv(65_536).split()[1])
 
@@ -152,6 +171,8 @@ def serving() -> Iterator[Callable[..., int]]:
 
     def start(app: App, **config: Any) -> int:
         sock = socket.create_server(("127.0.0.1", 0))
+        # A client that a busy machine holds up is not left between two requests.
+        config = {"timeout_keep_alive": 60, **config}
         server = uvicorn.Server(
             uvicorn.Config(
                 app, log_config=None, lifespan="off", interface="asgi3", **config

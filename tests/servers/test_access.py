@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -293,16 +294,17 @@ def test_a_prefix_that_ends_within_a_name_is_refused(app: App) -> None:
 def test_a_refused_upload_still_hears_why(
     keyed: int,
 ) -> None:
-    with socket.create_connection(("127.0.0.1", keyed), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", keyed), timeout=60) as sock:
         sock.sendall(
             b"POST /data HTTP/1.1\r\nHost: h\r\nContent-Length: 400000\r\n\r\n"
         )
         head = sock.recv(4_096)
-        for _ in range(4):
-            sock.sendall(bytes(100_000))
-        rest = b""
-        while piece := sock.recv(4_096):
-            rest += piece
+        # It is listened to for two seconds, which a busy machine may pass.
+        with contextlib.suppress(ConnectionError):
+            for _ in range(4):
+                sock.sendall(bytes(100_000))
+            while sock.recv(4_096):
+                pass
 
     assert head.split()[1] == b"401"
     assert b"connection: close" in head

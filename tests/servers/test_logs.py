@@ -87,7 +87,7 @@ def logged(tmp_path: Path) -> Iterator[Callable[[], str]]:
         ("(b'authorization', b'Bearer abc')", f"(b'authorization', b{GONE})"),
         ("with Bearer abc.def", f"with Bearer {GONE}"),
         ("the canary sings", f"the {GONE} sings"),
-        ("a/b or c? What of d@e.example", "a/b or c? What of d@e.example"),
+        ("a/b or c? What of d at e", "a/b or c? What of d at e"),
         ("5 tokens, no secrets", "5 tokens, no secrets"),
     ],
 )
@@ -281,7 +281,7 @@ def test_four_processes_lose_no_line_and_mix_none(tmp_path: Path) -> None:
         )
         for number in range(4)
     ]
-    assert [writer.wait(60) for writer in writers] == [0] * 4
+    assert [writer.wait(100) for writer in writers] == [0] * 4
 
     files = list(tmp_path.glob("shared.log*"))
     lines = "".join(file.read_text("utf-8") for file in files).splitlines()
@@ -330,10 +330,13 @@ def test_no_canary_reaches_the_log(
     assert ask(port, f"/b?token={CANARY}&x=1").status == 500
     assert ask(port, f"/c?token={CANARY[:-1]}").status == 401
     assert ask(port, "/health", f"X-Forwarded-For: {CANARY}").status == 500
-    with connect_ws(f"ws://127.0.0.1:{port}/d?token={CANARY}"):
+    with connect_ws(f"ws://127.0.0.1:{port}/d?token={CANARY}", open_timeout=60):
         pass
-    deadline = time.monotonic() + 15
-    while logged().count("/d ") < 3 and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        text = logged()
+        if text.count("/d ") >= 3 and text.count("Traceback") >= 4:
+            break
         time.sleep(0.02)
 
     for text in (logged(), capsys.readouterr().err):
@@ -352,7 +355,7 @@ def test_no_canary_reaches_it_either_if_it_is_not_known(
     port = serving(protect(leaky, ServerSettings(api_key=CANARY)))
     ask(port, "/a", f"Authorization: Bearer {CANARY}")
     ask(port, f"/b?token={CANARY}&x=1")
-    with connect_ws(f"ws://127.0.0.1:{port}/d?token={CANARY}"):
+    with connect_ws(f"ws://127.0.0.1:{port}/d?token={CANARY}", open_timeout=60):
         pass
 
     assert CANARY not in logged()
@@ -371,9 +374,10 @@ def test_requests_and_responses_are_logged(
     ask(port, "/a%0a2026%20INFO%20forged?q=secret")
     ask(port, "/b", "Origin: http://evil.example", method="POST", body=b"x")
     ask_ws(port, "/ws", "Origin: http://evil.example")
-    with connect_ws(f"ws://127.0.0.1:{port}/ws?q=secret") as ws:
+    url = f"ws://127.0.0.1:{port}/ws?q=secret"
+    with connect_ws(url, open_timeout=60, close_timeout=60) as ws:
         ws.close(1000)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while "closed" not in logged() and time.monotonic() < deadline:
         time.sleep(0.02)
     lines = [

