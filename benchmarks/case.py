@@ -23,12 +23,14 @@ class Case:
         peer_name: What it is compared with.
         ours: One run of ours.
         peer: One run of the peer; ``None`` where the peer is not installed.
+        pairs: How often each is timed; more where a run is short.
     """
 
     name: str
     peer_name: str
     ours: Callable[[], object]
     peer: Callable[[], object] | None
+    pairs: int = PAIRS
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +59,7 @@ def measure(case: Case) -> Result | None:
         return None
     case.ours()
     case.peer()
-    pairs = [(timed(case.ours), timed(case.peer)) for _ in range(PAIRS)]
+    pairs = [(timed(case.ours), timed(case.peer)) for _ in range(case.pairs)]
     return Result(
         case=case,
         ours_s=statistics.median(ours for ours, _ in pairs),

@@ -35,7 +35,11 @@ from audio import (
 from capture import capture_cases, capture_lines
 from case import PAIRS, Case, measure
 from downloads import clean, download_cases, make_files, web_server
-from engines import store_case, transcribe_case
+from engines import transcribe_case, voice_cases, whisper_cases
+from jobs import store_case
+from live import live_lines
+from speakers import speaker_lines
+from workers import workers_case
 
 
 ROOT = Path(__file__).parents[1]
@@ -43,11 +47,14 @@ PACKAGES = (
     "aiohttp",
     "anyio",
     "av",
+    "ctranslate2",
+    "faster-whisper",
     "httpcore",
     "imageio-ffmpeg",
     "img2dataset",
     "librosa",
     "numpy",
+    "onnxruntime",
     "pocketsphinx",
     "pydub",
     "soundfile",
@@ -101,7 +108,7 @@ def report(rows: list[str], paragraphs: list[str]) -> str:
     """Write the page."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     made = (
-        "Made by `nox -s bench`: ours and the peer in turn, the median of "
+        "Made by `nox -s bench`: ours and the peer in turn, the median of at least "
         f"{PAIRS} pairwise ratios; below 1 is faster than the peer. Compare ratios, "
         "not seconds."
     )
@@ -174,11 +181,16 @@ def main() -> None:
             *library_cases(folder),
             resample_case(),
             transcribe_case(),
-            store_case(folder),
+            *voice_cases(),
+            *whisper_cases(),
+            stack.enter_context(store_case(folder)),
+            stack.enter_context(workers_case(folder)),
             *capture_cases(folder, stack),
         ]
         rows = [row(case) for case in cases if arguments.only in case.name]
         lines = capture_lines(folder) if arguments.only in "live audio" else []
+        lines += live_lines() if arguments.only in "live words" else []
+        lines += speaker_lines(9) if arguments.only in "who spoke when" else []
         if not arguments.only:
             lines.append(peak_of_a_day(folder))
         page = report(rows, lines)

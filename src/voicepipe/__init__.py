@@ -17,9 +17,29 @@ from voicepipe.homes import HOMES as _HOMES
 if TYPE_CHECKING:
     from voicepipe.analysis.conversation import CONVERSATION_TYPES
     from voicepipe.analysis.extractive import ExtractiveAnalyzer
+    from voicepipe.analysis.gemini.analyzer import GeminiAnalyzer
+    from voicepipe.analysis.gemini.options import GeminiOptions
     from voicepipe.analysis.metrics import talk_metrics
+    from voicepipe.analysis.redaction.options import RedactionKind, RedactionOptions
+    from voicepipe.analysis.redaction.sound import redact_audio
+    from voicepipe.analysis.redaction.spans import RedactedSpan, redacted_spans
+    from voicepipe.analysis.redaction.text import redact_text
+    from voicepipe.analysis.redaction.transcript import Redacted, redact_transcript
     from voicepipe.asr.diarize import ChannelDiarizer, assign_speakers
+    from voicepipe.asr.live.session import LiveSession
+    from voicepipe.asr.live.transcriber import LiveTranscriber
+    from voicepipe.asr.openai.options import OpenAIOptions
+    from voicepipe.asr.openai.transcriber import OpenAITranscriber
+    from voicepipe.asr.pyannote import PyannoteDiarizer, PyannoteOptions
+    from voicepipe.asr.silero.spans import SileroOptions
+    from voicepipe.asr.silero.vad import SileroVad
+    from voicepipe.asr.speakers.call import CallDiarizer
+    from voicepipe.asr.speakers.diarizer import SpeakerDiarizer
+    from voicepipe.asr.speakers.options import SpeakerOptions
     from voicepipe.asr.sphinx import PocketSphinxModel, PocketSphinxTranscriber
+    from voicepipe.asr.voice_activity import voice_activity
+    from voicepipe.asr.whisper.options import WhisperOptions, WhisperSetup
+    from voicepipe.asr.whisper.transcriber import WhisperTranscriber
     from voicepipe.errors import (
         AnalysisError,
         AudioError,
@@ -48,6 +68,7 @@ if TYPE_CHECKING:
         JobStateError,
         LeaseLostError,
         MissingExtraError,
+        ModelUnavailableError,
         NoRecordingError,
         NotAudioError,
         OffsetGapError,
@@ -76,12 +97,9 @@ if TYPE_CHECKING:
         BatchSummary,
         ListFormat,
     )
-    from voicepipe.io.capture.connection import (
-        CaptureConnection,
-    )
-    from voicepipe.io.capture.store import (
-        CaptureStore,
-    )
+    from voicepipe.io.capture.connection import CaptureConnection
+    from voicepipe.io.capture.decoders import IsolatedDecoders
+    from voicepipe.io.capture.store import CaptureStore
     from voicepipe.io.capture.values import (
         CaptureOptions,
         CaptureStatus,
@@ -106,9 +124,7 @@ if TYPE_CHECKING:
     from voicepipe.io.read import iter_audio, read_audio
     from voicepipe.io.recordings import FetchedWav, FetchOutcome, Recording
     from voicepipe.io.source import AudioSource
-    from voicepipe.io.streaming.client import (
-        StreamClient,
-    )
+    from voicepipe.io.streaming.client import StreamClient
     from voicepipe.io.streaming.values import (
         StreamAck,
         StreamOptions,
@@ -118,29 +134,30 @@ if TYPE_CHECKING:
     from voicepipe.io.wav.recover import Recovery, recover
     from voicepipe.io.wav.writer import WavWriter
     from voicepipe.io.write import standardize, write_wav
+    from voicepipe.jobs.options import WorkerOptions
+    from voicepipe.jobs.run import JobRun
     from voicepipe.jobs.store import SqlJobStore
+    from voicepipe.jobs.worker import Worker
     from voicepipe.pipeline import Pipeline, PipelineOptions
     from voicepipe.proc.limits import ChildLimits
     from voicepipe.progress import progress_bars
     from voicepipe.protocols import (
         Analyzer,
+        CachingAnalyzer,
         Diarizer,
         JobStore,
+        ResultCache,
         Stage,
         StreamingTranscriber,
         Transcriber,
     )
-    from voicepipe.stream.assembler.assembler import (
-        ChunkAssembler,
-    )
-    from voicepipe.stream.assembler.detect import (
-        StreamFormat,
-    )
-    from voicepipe.stream.assembler.report import (
-        StreamReport,
-    )
+    from voicepipe.stream.assembler.assembler import ChunkAssembler
+    from voicepipe.stream.assembler.detect import StreamFormat
+    from voicepipe.stream.assembler.report import StreamReport
     from voicepipe.stream.channels import DualMono
     from voicepipe.stream.g711 import G711Decoder, G711Encoder, G711Law
+    from voicepipe.stream.live.activity import EnergyActivity
+    from voicepipe.stream.live.options import LiveOptions
     from voicepipe.stream.packets.decoder import (
         CodecName,
         Decoded,
@@ -152,12 +169,17 @@ if TYPE_CHECKING:
     from voicepipe.stream.windows import SilenceCutter
     from voicepipe.types import (
         Analysis,
+        AnalysisReport,
         Audio,
+        CleanLine,
         Conversation,
         DecodeReport,
         Hypothesis,
         Interruption,
         Job,
+        JobEdit,
+        JobField,
+        JobProgress,
         JobStatus,
         NonTalk,
         Point,
@@ -168,6 +190,7 @@ if TYPE_CHECKING:
         StageName,
         TalkMetrics,
         Transcript,
+        TranscriptionReport,
         Turn,
         WavFile,
         Word,
@@ -179,6 +202,7 @@ __all__ = [
     "CONVERSATION_TYPES",
     "Analysis",
     "AnalysisError",
+    "AnalysisReport",
     "Analyzer",
     "Audio",
     "AudioError",
@@ -189,6 +213,8 @@ __all__ = [
     "BatchProgress",
     "BatchSummary",
     "BlockedUrlError",
+    "CachingAnalyzer",
+    "CallDiarizer",
     "CallError",
     "CallInfo",
     "CallNotFoundError",
@@ -203,6 +229,7 @@ __all__ = [
     "ChunkAck",
     "ChunkAssembler",
     "ChunkTooLargeError",
+    "CleanLine",
     "CodecName",
     "ConnectionFailedError",
     "Conversation",
@@ -226,6 +253,7 @@ __all__ = [
     "Durability",
     "EmptyAudioError",
     "EndReason",
+    "EnergyActivity",
     "EnergyVad",
     "ExtractiveAnalyzer",
     "FetchError",
@@ -235,24 +263,37 @@ __all__ = [
     "G711Decoder",
     "G711Encoder",
     "G711Law",
+    "GeminiAnalyzer",
+    "GeminiOptions",
     "HttpStatusError",
     "Hypothesis",
     "Interruption",
     "InvalidIdError",
     "InvalidUrlError",
+    "IsolatedDecoders",
     "Job",
+    "JobEdit",
     "JobError",
+    "JobField",
     "JobNotFoundError",
+    "JobProgress",
+    "JobRun",
     "JobStateError",
     "JobStatus",
     "JobStore",
     "LeaseLostError",
     "ListFormat",
+    "LiveOptions",
+    "LiveSession",
+    "LiveTranscriber",
     "MissingExtraError",
+    "ModelUnavailableError",
     "NoRecordingError",
     "NonTalk",
     "NotAudioError",
     "OffsetGapError",
+    "OpenAIOptions",
+    "OpenAITranscriber",
     "PacketDecoder",
     "Pipeline",
     "PipelineOptions",
@@ -260,11 +301,18 @@ __all__ = [
     "PocketSphinxTranscriber",
     "Point",
     "Progress",
+    "PyannoteDiarizer",
+    "PyannoteOptions",
     "RawEncoding",
     "RawFormat",
     "Recording",
     "Recovery",
+    "Redacted",
+    "RedactedSpan",
+    "RedactionKind",
+    "RedactionOptions",
     "Resampler",
+    "ResultCache",
     "Samples",
     "Segment",
     "SessionBusyError",
@@ -275,7 +323,11 @@ __all__ = [
     "SessionSpec",
     "SettingsError",
     "SilenceCutter",
+    "SileroOptions",
+    "SileroVad",
+    "SpeakerDiarizer",
     "SpeakerMetrics",
+    "SpeakerOptions",
     "SpeechSpan",
     "SqlJobStore",
     "Stage",
@@ -300,6 +352,7 @@ __all__ = [
     "Transcriber",
     "Transcript",
     "TranscriptionError",
+    "TranscriptionReport",
     "TruncatedAudioError",
     "Turn",
     "UnsupportedAudioError",
@@ -307,7 +360,12 @@ __all__ = [
     "VoicepipeError",
     "WavFile",
     "WavWriter",
+    "WhisperOptions",
+    "WhisperSetup",
+    "WhisperTranscriber",
     "Word",
+    "Worker",
+    "WorkerOptions",
     "assign_speakers",
     "batch_progress_bar",
     "call_info_from_json",
@@ -318,11 +376,16 @@ __all__ = [
     "progress_bars",
     "read_audio",
     "recover",
+    "redact_audio",
+    "redact_text",
+    "redact_transcript",
+    "redacted_spans",
     "run_batch",
     "standardize",
     "standardize_many",
     "talk_metrics",
     "turns_to_rttm",
+    "voice_activity",
     "write_wav",
 ]
 

@@ -6,25 +6,47 @@ from __future__ import annotations
 HOMES = {
     "analysis.conversation": "CONVERSATION_TYPES",
     "analysis.extractive": "ExtractiveAnalyzer",
+    "analysis.gemini.analyzer": "GeminiAnalyzer",
+    "analysis.gemini.options": "GeminiOptions",
     "analysis.metrics": "talk_metrics",
+    "analysis.redaction.options": "RedactionKind RedactionOptions",
+    "analysis.redaction.sound": "redact_audio",
+    "analysis.redaction.spans": "RedactedSpan redacted_spans",
+    "analysis.redaction.text": "redact_text",
+    "analysis.redaction.transcript": "Redacted redact_transcript",
     "asr.diarize": "ChannelDiarizer assign_speakers",
+    "asr.live.session": "LiveSession",
+    "asr.live.transcriber": "LiveTranscriber",
+    "asr.openai.options": "OpenAIOptions",
+    "asr.openai.transcriber": "OpenAITranscriber",
+    "asr.pyannote": "PyannoteDiarizer PyannoteOptions",
+    "asr.silero.spans": "SileroOptions",
+    "asr.silero.vad": "SileroVad",
+    "asr.speakers.call": "CallDiarizer",
+    "asr.speakers.diarizer": "SpeakerDiarizer",
+    "asr.speakers.options": "SpeakerOptions",
     "asr.sphinx": "PocketSphinxModel PocketSphinxTranscriber",
+    "asr.voice_activity": "voice_activity",
+    "asr.whisper.options": "WhisperOptions WhisperSetup",
+    "asr.whisper.transcriber": "WhisperTranscriber",
     "errors": """
         AnalysisError AudioError BadResponseError BatchError BlockedUrlError CallError
         CallNotFoundError CaptureError ChildCrashedError ChunkTooLargeError
         ConnectionFailedError DamagedAudioError DecoderCrashedError DecoderTimeoutError
         DiarizationError DiskFullError EmptyAudioError FetchError FetchTimeoutError
         HttpStatusError InvalidIdError InvalidUrlError JobError JobNotFoundError
-        JobStateError LeaseLostError MissingExtraError NoRecordingError NotAudioError
-        OffsetGapError SessionBusyError SessionClosedError SessionFullError
-        SessionNotFoundError SettingsError StoreError StreamError StreamLostError
-        StreamRefusedError TooLargeError TooManyConnectionsError TooManySessionsError
-        TranscriptionError TruncatedAudioError UnsupportedAudioError VoicepipeError
+        JobStateError LeaseLostError MissingExtraError ModelUnavailableError
+        NoRecordingError NotAudioError OffsetGapError SessionBusyError
+        SessionClosedError SessionFullError SessionNotFoundError SettingsError
+        StoreError StreamError StreamLostError StreamRefusedError TooLargeError
+        TooManyConnectionsError TooManySessionsError TranscriptionError
+        TruncatedAudioError UnsupportedAudioError VoicepipeError
     """,
     "io.batch.bar": "batch_progress_bar",
     "io.batch.run": "run_batch",
     "io.batch.values": "BatchOptions BatchProgress BatchSummary ListFormat",
     "io.capture.connection": "CaptureConnection",
+    "io.capture.decoders": "IsolatedDecoders",
     "io.capture.store": "CaptureStore",
     "io.capture.values": """
         CaptureOptions CaptureStatus ChunkAck Durability EndReason SessionInfo
@@ -47,24 +69,33 @@ HOMES = {
     "io.wav.recover": "Recovery recover",
     "io.wav.writer": "WavWriter",
     "io.write": "standardize write_wav",
+    "jobs.options": "WorkerOptions",
+    "jobs.run": "JobRun",
     "jobs.store": "SqlJobStore",
+    "jobs.worker": "Worker",
     "pipeline": "Pipeline PipelineOptions",
     "proc.limits": "ChildLimits",
     "progress": "progress_bars",
-    "protocols": "Analyzer Diarizer JobStore Stage StreamingTranscriber Transcriber",
+    "protocols": """
+        Analyzer CachingAnalyzer Diarizer JobStore ResultCache Stage
+        StreamingTranscriber Transcriber
+    """,
     "stream.assembler.assembler": "ChunkAssembler",
     "stream.assembler.detect": "StreamFormat",
     "stream.assembler.report": "StreamReport",
     "stream.channels": "DualMono",
     "stream.g711": "G711Decoder G711Encoder G711Law",
+    "stream.live.activity": "EnergyActivity",
+    "stream.live.options": "LiveOptions",
     "stream.packets.decoder": "CodecName Decoded DecoderFactory PacketDecoder",
     "stream.resample": "Resampler",
     "stream.vad": "EnergyVad SpeechSpan VadOptions",
     "stream.windows": "SilenceCutter",
     "types": """
-        Analysis Audio Conversation DecodeReport Hypothesis Interruption Job JobStatus
-        NonTalk Point Progress Samples Segment SpeakerMetrics StageName TalkMetrics
-        Transcript Turn WavFile Word
+        Analysis AnalysisReport Audio CleanLine Conversation DecodeReport Hypothesis
+        Interruption Job JobEdit JobField JobProgress JobStatus NonTalk Point Progress
+        Samples Segment SpeakerMetrics StageName TalkMetrics Transcript
+        TranscriptionReport Turn WavFile Word
     """,
     "types.transcript": "turns_to_rttm",
 }

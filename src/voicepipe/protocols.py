@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from voicepipe.types import (
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
         Audio,
         Hypothesis,
         Job,
+        JobEdit,
+        JobField,
+        JobProgress,
         JobStatus,
         TalkMetrics,
         Transcript,
@@ -29,8 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Analyzer",
+    "CachingAnalyzer",
     "Diarizer",
     "JobStore",
+    "ResultCache",
     "Stage",
     "StreamingTranscriber",
     "Transcriber",
@@ -66,7 +71,11 @@ class Transcriber(Protocol):
 
         Several channels are transcribed one by one and merged by time, each a speaker;
         identical channels are transcribed once. Times count from the first frame of
-        ``audio``. Audio without speech, and without frames, gives no segments.
+        ``audio``. Audio without speech, and without frames, gives no segments. Each
+        word has a length and starts when the one before it in its segment has ended, or
+        later.
+
+        Cancellation ends the call; the next one works.
 
         Raises:
             TranscriptionError: If the engine fails.
@@ -128,20 +137,58 @@ class Analyzer(Protocol):
         ...
 
 
+class ResultCache(Protocol):
+    """Keeps results that are dear to make, by keys that say all they depend on."""
+
+    async def get(self, key: str, /) -> str | None:
+        """Give what was put under a key, ``None`` where there is nothing."""
+        ...
+
+    async def put(self, key: str, value: str, /) -> None:
+        """Keep a value durably; under a key that is there, the newer one counts."""
+        ...
+
+
+class CachingAnalyzer(Analyzer, Protocol):
+    """An analyzer whose costly steps can be kept, and taken up by a later attempt."""
+
+    def caching(self, cache: ResultCache, /) -> Analyzer:
+        """Give the same analyzer with a cache of its own; cheap, one for each job."""
+        ...
+
+
 class JobStore(Protocol):
     """
     Keeps jobs durably and hands each to one worker at a time.
 
-    A job can be claimed while its status is ``processing`` and no lease on it is valid.
-    A claim raises its ``attempt`` by one; ``extend``, ``finish`` and ``fail`` carry the
-    attempt they belong to and raise ``LeaseLostError`` without writing anything when
-    another attempt has begun since, or the job has ended or been deleted. A lease that
-    ran out unnoticed may still be extended or finished. Ids are never used again. When
-    a call returns, its change is durable.
+    A job can be claimed while its status is ``processing``, no lease on it is valid and
+    its ``retry_at`` has come. A claim raises ``attempt`` and ``tries`` by one. What a
+    worker writes (``extend``, ``keep``, ``release``, ``finish``, ``fail``) carries the
+    attempt it belongs to and raises ``LeaseLostError`` without writing anything when
+    another attempt has begun since, or the job has ended, been cancelled or deleted. A
+    lease that ran out unnoticed may still be extended or finished. Ids are never used
+    again. When a call returns, its change is durable.
     """
 
-    async def add(self, source: str, /, *, queue: bool = True) -> Job:
-        """Add a job: ready to be claimed, or only ``uploaded``."""
+    async def add(
+        self,
+        source: str,
+        /,
+        *,
+        queue: bool = True,
+        name: str | None = None,
+        key: str | None = None,
+    ) -> Job:
+        """
+        Add a job: ready to be claimed, or only ``uploaded``.
+
+        Args:
+            source: Name of the recording.
+            queue: Whether it is to be worked on.
+            name: What people call it.
+            key: Idempotency key, 1 to 255 characters. Where a job with it is there
+                already, that one is given as it is, and nothing is added.
+        """
         ...
 
     async def get(self, job_id: int, /) -> Job:
@@ -159,6 +206,8 @@ class JobStore(Protocol):
         status: JobStatus | None = None,
         limit: int = 100,
         before: int | None = None,
+        changed_since: datetime | None = None,
+        results: bool = True,
     ) -> tuple[Job, ...]:
         """
         Give jobs, newest first.
@@ -167,16 +216,30 @@ class JobStore(Protocol):
             status: Only jobs of this status.
             limit: Most jobs to give; at least 1.
             before: Only jobs with a smaller id: the last one of the page before.
+            changed_since: Only jobs whose ``updated_at`` is this or later.
+            results: Whether to read transcript, metrics, analysis and edits too.
         """
         ...
 
     async def queue(self, job_id: int, /) -> Job:
         """
-        Make a job claimable that is ``uploaded``, ``done`` or ``error``.
+        Make an ``uploaded``, ``done`` or ``error`` job claimable; its tries begin anew.
 
         Raises:
             JobNotFoundError: If there is none with this id.
             JobStateError: If it is ``processing`` already.
+        """
+        ...
+
+    async def update(self, job_id: int, edits: Mapping[JobField, JobEdit], /) -> Job:
+        """
+        Put what a person wrote in the place of results; other edits stay.
+
+        The next ``finish`` removes all edits.
+
+        Raises:
+            JobNotFoundError: If there is none with this id.
+            JobStateError: If it is ``processing``.
         """
         ...
 
@@ -194,9 +257,45 @@ class JobStore(Protocol):
         """
         ...
 
-    async def extend(self, job_id: int, /, *, attempt: int, lease_s: float) -> Job:
+    async def extend(
+        self,
+        job_id: int,
+        /,
+        *,
+        attempt: int,
+        lease_s: float,
+        progress: JobProgress | None = None,
+    ) -> None:
         """
-        Let the claim last for so many seconds from now.
+        Let the claim last for so many seconds from now, and tell how far it has come.
+
+        Raises:
+            LeaseLostError: If this attempt is not the current claim.
+        """
+        ...
+
+    async def keep(self, job_id: int, key: str, value: str, /, *, attempt: int) -> None:
+        """
+        Keep a result of a step for later attempts, until the job is ``done``.
+
+        Args:
+            job_id: The job.
+            key: All that the result depends on, 1 to 255 characters.
+            value: The result; it replaces one that is there.
+            attempt: Whose it is.
+
+        Raises:
+            LeaseLostError: If this attempt is not the current claim.
+        """
+        ...
+
+    async def kept(self, job_id: int, key: str, /) -> str | None:
+        """Give what an attempt has kept, ``None`` where there is nothing."""
+        ...
+
+    async def release(self, job_id: int, /, *, attempt: int) -> Job:
+        """
+        Give a claim back: the job can be claimed at once, and the try does not count.
 
         Raises:
             LeaseLostError: If this attempt is not the current claim.
@@ -214,7 +313,7 @@ class JobStore(Protocol):
         analysis: Analysis | None = None,
     ) -> Job:
         """
-        Store the results and set the job ``done``.
+        Store the results and set the job ``done``; edits and what was kept go.
 
         Raises:
             LeaseLostError: If this attempt is not the current claim.
@@ -238,6 +337,30 @@ class JobStore(Protocol):
         """
         ...
 
+    async def cancel(self, job_id: int, /, *, reason: str = "cancelled") -> Job:
+        """
+        Set a job that is ``uploaded`` or ``processing`` to ``error`` with a reason.
+
+        Raises:
+            JobNotFoundError: If there is none with this id.
+            JobStateError: If it is ``done`` or ``error`` already.
+        """
+        ...
+
     async def delete(self, job_ids: Sequence[int], /) -> int:
         """Delete jobs and all that is stored about them; give how many there were."""
+        ...
+
+    async def prune(self, *, before: datetime, limit: int = 1_000) -> tuple[Job, ...]:
+        """
+        Delete jobs that are not ``processing`` and have not changed since a time.
+
+        Args:
+            before: Jobs whose ``updated_at`` is earlier go.
+            limit: Most jobs to delete, the oldest first; at least 1. Where as many are
+                given there may be more.
+
+        Returns:
+            The deleted jobs without their results, so that files can go too.
+        """
         ...

@@ -41,6 +41,7 @@ Every error that voicepipe raises on purpose, on one page.
     │   └── StreamLostError                    no connection any more (retryable)
     ├── DiskFullError (also OSError)           no space left to write to (retryable)
     ├── TranscriptionError                     an engine failed on good audio
+    │   └── ModelUnavailableError              its model is not to be had
     ├── DiarizationError                       a diarizer failed on good audio
     ├── AnalysisError                          an analyzer failed on a good transcript
     ├── ChildCrashedError                      a helper process died (retryable)
@@ -92,6 +93,7 @@ from voicepipe.errors.capture import (
 from voicepipe.errors.engines import (
     AnalysisError,
     DiarizationError,
+    ModelUnavailableError,
     TranscriptionError,
 )
 from voicepipe.errors.fetch import (
@@ -146,6 +148,7 @@ __all__ = [
     "JobStateError",
     "LeaseLostError",
     "MissingExtraError",
+    "ModelUnavailableError",
     "NoRecordingError",
     "NotAudioError",
     "OffsetGapError",

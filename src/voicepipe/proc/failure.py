@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import builtins
 import os
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import (
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from voicepipe import errors
 from voicepipe.errors import VoicepipeError
@@ -99,13 +108,13 @@ def _system(kind: type[_Error], message: str, state: dict[str, Any]) -> _Error:
 
 
 def _checked(value: object, wanted: Any) -> object:
-    if get_origin(wanted) is Literal:
-        if value in get_args(wanted):
+    union = get_origin(wanted) in {Union, UnionType}
+    kinds = get_args(wanted) if union else (wanted,)
+    for kind in kinds:
+        literal = get_origin(kind) is Literal
+        if value in get_args(kind) if literal else isinstance(value, kind):
             return value
-        raise TypeError("another value is wanted here")
-    if isinstance(value, wanted):
-        return value
-    if type(value) is int and isinstance(0.0, wanted):
+    if type(value) is int and float in kinds:
         return float(value)
     raise TypeError(f"a {type(value).__name__} is not wanted here")
 

@@ -25,6 +25,16 @@ ErrorKey: TypeAlias = Literal["detail", "error"]
 """The field of an error's JSON object that has the message."""
 
 
+SEND_NOW = "voicepipe.websocket.send_now"
+"""
+An extension of WebSocket scopes: ``{"call": (text) -> bool}`` sends without a task.
+
+For answers that come up where nothing can be awaited. It gives whether the client keeps
+up; where not, the next message should be sent by awaiting ``send``. On a connection
+that is over it does nothing.
+"""
+
+
 @attrs.frozen(kw_only=True)
 class Refusal:
     """

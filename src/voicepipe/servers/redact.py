@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from voicepipe.analysis.redaction.text import redact_log
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +46,11 @@ class Redactor:
 
     URLs lose user name, password, query and fragment, request targets their query;
     what stands behind ``Authorization``, ``Bearer``, ``token=`` and their like goes,
-    and the known secrets wherever they stand.
+    and the known secrets wherever they stand. So do numbers of payment cards, IBANs,
+    e-mail addresses and telephone numbers, written or said; ``[card]`` and the like
+    stand in their place. Ids, sizes, times, addresses and ports stay: a telephone
+    number is known by its plus, its form or the word before it, a card by its check
+    digit and its network.
 
     Args:
         secrets: Texts to take out, such as the server's own key.
@@ -64,7 +70,7 @@ class Redactor:
         text = _BEARER.sub(rf"\1 {GONE}", text)
         text = _URL.sub(_bare_url, text)
         text = _QUERY.sub(rf"\1?{GONE}", text)
-        return _NAMED.sub(rf"\1\2{GONE}", text)
+        return redact_log(_NAMED.sub(rf"\1\2{GONE}", text))
 
 
 def _bare_url(match: re.Match[str]) -> str:

@@ -18,8 +18,8 @@ from voicepipe.servers.listen import bind_sockets, url_of
 from voicepipe.servers.protocol import DeadlineProtocol
 from voicepipe.servers.way_out import WayOut
 from voicepipe.servers.workers import stop_with_parent, supervise
+from voicepipe.servers.ws_direct import DirectWebSockets
 from voicepipe.servers.ws_memory import WsLimits
-from voicepipe.servers.ws_protocol import LimitedWebSockets
 
 
 try:
@@ -244,7 +244,7 @@ def _run_one(
         # the limits of WebSockets have been tried on this one.
         loop="asyncio",
         http=options.protocol,
-        ws=LimitedWebSockets.within(
+        ws=DirectWebSockets.within(
             WsLimits(
                 memory_bytes=options.ws_memory_bytes,
                 max_message_bytes=options.ws_max_bytes,
