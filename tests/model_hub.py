@@ -64,13 +64,9 @@ class ModelHub(FaultServer):
         files = {path.name: path.read_bytes() for path in MODEL.iterdir()}
         files["README.md"] = b"# A model\n"
         files.pop(without, None)
-        about = {
-            "id": name,
-            "sha": COMMIT,
-            "siblings": [{"rfilename": file} for file in files],
-        }
-        self.on(INFO.format(name), as_json(about))
-        self.on(REVISION.format(name), as_json(about))
+        told = as_json(about(name, *files))
+        self.on(INFO.format(name), told)
+        self.on(REVISION.format(name), told)
         entries = [entry(file, data) for file, data in files.items()]
         self.on(TREE.format(name), as_json(entries))
         for file, data in files.items():
@@ -78,6 +74,11 @@ class ModelHub(FaultServer):
             answer = moved(there) if file == WEIGHTS.name else plain(data)
             self.on(FILE.format(name, file), answer)
         self.store.on(STORE, Serve(body=WEIGHTS.read_bytes()))
+
+
+def about(name: str, *files: str) -> dict[str, object]:
+    """Tell of a repository."""
+    return {"id": name, "sha": COMMIT, "siblings": [{"rfilename": f} for f in files]}
 
 
 def as_json(value: object) -> Answer:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 import pytest
-from fault_answers import Serve, hang_up, status
+from fault_answers import Serve, hang_up, reset, status
 from model_hub import (
     FILE,
     INFO,
@@ -18,6 +18,8 @@ from model_hub import (
     WEIGHTS,
     ModelHub,
     a_hub,  # noqa: F401 - a fixture
+    about,
+    as_json,
 )
 from tiny_whisper.speech import TRAINED, phrase
 
@@ -65,6 +67,17 @@ async def test_a_model_is_downloaded_once(
     assert len(hub.requests) == before
 
 
+@pytest.mark.parametrize("fault", [hang_up, reset], ids=["closed", "reset"])
+async def test_a_connection_that_breaks_is_not_the_end(
+    hub: ModelHub, tmp_path: Path, fault: Callable[[Exchange], None]
+) -> None:
+    hub.give(OWN)
+    hub.on(INFO.format(OWN), fault, as_json(about(OWN)))
+
+    assert files_of(await find(tmp_path)) == files_of(MODEL)
+    assert len(hub.asked(INFO.format(OWN))) == 2
+
+
 async def test_a_downloaded_model_hears_what_its_folder_hears(
     hub: ModelHub, tmp_path: Path
 ) -> None:
@@ -103,6 +116,7 @@ async def test_a_model_that_is_not_given_is_told(
         await find(tmp_path)
 
     assert caught.value.retryable is retryable
+    assert len(hub.asked(INFO.format(OWN))) == (2 if answer is hang_up else 1)
     assert f"hf download {OWN} --local-dir" in str(caught.value)
 
 

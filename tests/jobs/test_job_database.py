@@ -416,6 +416,28 @@ assert missing(":memory:") == ("sqlalchemy", "sql")
 """
 
 
+async def test_a_log_that_cannot_be_emptied_does_not_undo_a_deletion(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(action: int, name: str | None, *_: object) -> int:
+        is_ours = action == sqlite3.SQLITE_PRAGMA and name == "wal_checkpoint"
+        return sqlite3.SQLITE_DENY if is_ours else sqlite3.SQLITE_OK
+
+    async with SqlJobStore(tmp_path / "jobs.db") as store:
+        job = await store.add("call.wav")
+        lent = store._database._engine.raw_connection()
+        lent.driver_connection.set_authorizer(refuse)
+        lent.close()
+
+        assert await store.delete([job.id]) == 1
+
+        assert await store.list() == ()
+        lent = store._database._engine.raw_connection()
+        lent.driver_connection.set_authorizer(None)
+        lent.close()
+    assert "may still be in the log" in caplog.text
+
+
 def test_a_missing_package_is_named_with_its_extra() -> None:
     subprocess.run(
         [sys.executable, "-c", MISSING],

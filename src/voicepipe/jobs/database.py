@@ -7,6 +7,7 @@ All that is known of foreign exceptions is here; what a transaction does is not.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import sqlite3
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
 
 BUSY_PAUSES_S = (0.05, 0.2, 0.8)
 """
@@ -156,9 +159,14 @@ class Database:
         Overwrite also the copies of deleted rows in SQLite's log; for a worker thread.
 
         As far as the other processes let it: what they are reading stays until later.
+        The rows are gone whatever comes of this, so a failure is no more than logged.
         """
-        if self._sqlite:
+        if not self._sqlite:
+            return
+        try:
             self._patiently(_empty_log, Begin.ALONE)
+        except StoreError as exc:
+            _logger.warning("what was deleted may still be in the log: %s", exc)
 
     async def aclose(self) -> None:
         """

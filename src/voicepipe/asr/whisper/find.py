@@ -6,6 +6,7 @@ import contextlib
 import errno
 import re
 import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,17 +212,26 @@ class _Store:
         """
         Ask whether the model is there, with a time limit.
 
-        A download would try again and again.
+        A download would try again and again. Who gets no answer asks once more in what
+        is left of that time: the connection may be one that was kept open, and closed
+        by the other side just then (RFC 9112, 9.3.1).
         """
         import huggingface_hub
-        from huggingface_hub.errors import RepositoryNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
-        try:
-            huggingface_hub.HfApi().model_info(self._repository, timeout=PROBE_S)
-        except RepositoryNotFoundError as exc:
-            raise self.unavailable("it is not there, or not for you") from exc
-        except Exception as exc:
-            raise self.unavailable(_reason(exc), retryable=True) from exc
+        until = time.monotonic() + PROBE_S
+        for is_last in (False, True):
+            left = max(0.1, until - time.monotonic())
+            try:
+                huggingface_hub.HfApi().model_info(self._repository, timeout=left)
+            except RepositoryNotFoundError as exc:
+                raise self.unavailable("it is not there, or not for you") from exc
+            except Exception as exc:
+                is_answer = isinstance(exc, HfHubHTTPError)
+                if is_last or is_answer or time.monotonic() >= until:
+                    raise self.unavailable(_reason(exc), retryable=True) from exc
+            else:
+                return
 
     def fetch(self) -> Path:
         """Download the model; this takes as long as it takes."""

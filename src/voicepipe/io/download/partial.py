@@ -320,9 +320,10 @@ class Partial:
 
     def close(self) -> None:
         """Let go of it."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        # Never twice, even if two threads come: the number may be another's by then.
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
 
 
 def _check_target(target: Path) -> None:
