@@ -90,7 +90,8 @@ class LivePolicy:
       The last decode is asked for only if there was speech after the one before it.
     - Sound before the last committed words is not decoded again: it is cut in the last
       pause before them, or between words where the window is long.
-    - A window of ``max_window_s`` is committed but for its last word, and cut.
+    - A window of ``max_window_s`` is committed but for its last word, and cut: no
+      decode is longer.
     - A segment of ``max_window_s`` ends with its last committed word.
 
     Args:
@@ -237,7 +238,8 @@ class LivePolicy:
         if last <= self._decoded:
             return
         if now - window >= self._window_max:
-            self._ask("full", now)
+            # It may have become longer in silence, in which nothing is asked for.
+            self._ask("full", window + self._window_max)
         elif now - last >= self._pause and 2 * new >= self._interval:
             self._ask("pause", now)
         elif new >= self._interval:
