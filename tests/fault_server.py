@@ -125,7 +125,9 @@ class Exchange:
         raise HangUpError
 
     def not_found(self) -> None:
-        """Answer for a path that nobody has said anything about."""
+        """Answer for a path that nobody has said anything about, and stay."""
+        # Who is not told may ask again by a connection that is being closed.
+        self.stay = True
         self.head(404, "Content-Length: 0")
 
 

@@ -107,6 +107,28 @@ def test_at_the_ends_of_the_options_no_word_is_lost_and_no_more_than_may_waits(
     assert max(lags) <= min(max_lag_s, step_s + 0.5) + 0.25
 
 
+@pytest.mark.parametrize(
+    ("words", "pause_s"), [(9, 9.0227), (11, 8.4345), (11, 9.5935), (12, 8.556)]
+)
+def test_a_window_that_grew_in_silence_stops_nobody_who_sends(
+    words: int, pause_s: float
+) -> None:
+    said = [*[("a", 0.05, 0.3)] * words, ("b", pause_s, 0.4)]
+    one = script([*said, ("c", 0.05, 0.4)])
+    options = {"endpoint_s": 10.0, "max_window_s": 5.0, "max_lag_s": 5.0}
+
+    async def call() -> list[str]:
+        transcriber = live(Ears(one), step_s=0.1, **options)
+        async with transcriber.session(rate=RATE) as session:
+            with anyio.fail_after(AGES_S):
+                for piece in cut(one.samples, 1_600):
+                    await session.push(piece)
+                await session.flush()
+            return keys([event async for event in session])
+
+    assert in_no_time(call) == one.texts
+
+
 def test_lag_is_bounded_under_load_and_nothing_is_lost() -> None:
     """Eight sessions that one engine can only just serve, in real time."""
     one = plain(150, pause_s=0.05)

@@ -170,6 +170,8 @@ class LivePolicy:
         if self.busy:
             return (), None
         texts: list[LiveText] = []
+        # A full window may have ended before what is here.
+        self._ask_if_due()
         while self._scores and not self.busy:
             texts.extend(self._hear(self._scores.popleft()))
         over = self._length is not None and not self.busy
@@ -220,7 +222,7 @@ class LivePolicy:
             self._quiet = None
         if self._window is not None:
             self._mark_quiet()
-            self._ask_if_due(self._window)
+            self._ask_if_due()
 
     def _mark_quiet(self) -> None:
         """Remember where there was a pause."""
@@ -232,10 +234,11 @@ class LivePolicy:
                 self._quiets.append((self._quiet, now - self._hop))
             self._quiet = None
 
-    def _ask_if_due(self, window: int) -> None:
+    def _ask_if_due(self) -> None:
+        window = self._window
         last, now = self._speech.last_speech, self._speech.heard
         new = now - self._decoded
-        if last <= self._decoded:
+        if window is None or last <= self._decoded:
             return
         if now - window >= self._window_max:
             # It may have become longer in silence, in which nothing is asked for.
