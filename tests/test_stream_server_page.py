@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
+from pathlib import Path
 from signal import SIGKILL
 from typing import TYPE_CHECKING
 
@@ -16,17 +18,19 @@ from browser import (
     opened,
 )
 from playwright.sync_api import expect
+from stream_peer import StreamPeer
 from stream_server_runner import StreamServer
 from stream_wire import as_wav, noise, stored
 
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from playwright.sync_api import Browser
 
 
 KEY = "open sesame"
+
+APP = Path(__file__).parents[1] / "examples" / "stream_server"
+CLIENT = base64.b64encode((APP / "static" / "client.js").read_bytes()).decode()
 
 pytestmark = needs_chromium
 
@@ -103,6 +107,32 @@ def test_the_javascript_client_says_why_it_was_refused(
         )
 
     assert said == "Invalid sample rate"
+
+
+def test_a_close_that_fails_is_told_to_javascript_and_may_be_asked_for_again(
+    browser: Browser,
+) -> None:
+    with StreamPeer() as peer, contextlib.closing(browser.new_page()) as page:
+        peer.close_faults.append(("disk_full", "no space"))
+        said, acks, info = page.evaluate(
+            """async ({client, url}) => {
+                const { CaptureClient } = await import(client);
+                const one = new CaptureClient(url, { rate: 16000 });
+                let acks = 0;
+                one.addEventListener("ack", () => (acks += 1));
+                await one.open();
+                await one.send(new Uint8Array([1, 2]));
+                let said = "";
+                try { await one.close(); } catch (error) { said = error.message; }
+                await one.send(new Uint8Array([3, 4]));
+                return [said, acks, await one.close()];
+            }""",
+            {"client": f"data:text/javascript;base64,{CLIENT}", "url": peer.url},
+        )
+
+    assert said == "no space"
+    assert (acks, info["status"], info["bytes_received"]) == (1, "completed", 4)
+    assert peer.session.data == bytes([1, 2, 3, 4])
 
 
 def test_the_page_asks_for_the_key_and_sends_lists_and_plays(

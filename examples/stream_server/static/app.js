@@ -202,13 +202,17 @@ async function sendFile(form) {
   client.addEventListener("ack", () => (progress.value = client.acknowledgedBytes / file.size));
   client.addEventListener("failed", ({ detail }) => (fault ||= detail.detail));
   progress.hidden = false;
-  await client.open();
-  for (let at = 0; at < file.size && !fault; at += CHUNK) {
-    await client.send(await file.slice(at, at + CHUNK).arrayBuffer());
+  try {
+    await client.open();
+    for (let at = 0; at < file.size && !fault; at += CHUNK) {
+      await client.send(await file.slice(at, at + CHUNK).arrayBuffer());
+    }
+    const info = await client.close();
+    if (fault) throw new Error(fault);
+    return `Stored: ${clock(info.duration_seconds)} in ${info.chunk_count} chunks.`;
+  } finally {
+    client.disconnect();
   }
-  const info = await client.close();
-  if (fault) throw new Error(fault);
-  return `Stored: ${clock(info.duration_seconds)} in ${info.chunk_count} chunks.`;
 }
 
 $("send-form").addEventListener("submit", async (event) => {

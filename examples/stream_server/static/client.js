@@ -21,6 +21,7 @@ export class CaptureClient extends EventTarget {
   #socket = null;
   #ready = false;
   #closing = false;
+  #notClosed = null; // why the server could not
   #error = null;
   #last = null;
   #waiting = []; // what was sent and has no answer yet, in order
@@ -86,12 +87,19 @@ export class CaptureClient extends EventTarget {
     if (this.#ready) this.#socket.send(chunk);
   }
 
-  /** Close the session; gives the server's last word. */
+  /**
+   * Close the session; gives the server's last word.
+   *
+   * Throws what stands against it, as a full disk: the session goes on then, and may be
+   * closed again.
+   */
   async close() {
     await this.#until(() => this.#waiting.length === 0 && this.#ready);
     this.#closing = true;
+    this.#notClosed = null;
     this.#socket.send(JSON.stringify({ type: "control", action: "close_session" }));
-    await this.#until(() => this.#last !== null);
+    await this.#until(() => this.#last !== null || this.#notClosed !== null);
+    if (this.#notClosed !== null) throw this.#notClosed;
     return this.#last;
   }
 
@@ -153,11 +161,15 @@ export class CaptureClient extends EventTarget {
       if (!("chunk_count" in message)) return;
       // One answer for each chunk, in their order.
       const chunk = this.#waiting.shift();
-      if (chunk) this.#unacked -= chunk.length;
-      if (message.status === "active" && chunk) this.#acked += chunk.length;
-      else if (this.#closing && !chunk) this.#fail(new Error(message.detail));
-      const kind = message.status === "active" ? "ack" : "failed";
-      this.dispatchEvent(new CustomEvent(kind, { detail: message }));
+      if (chunk) {
+        this.#unacked -= chunk.length;
+        if (message.status === "active") this.#acked += chunk.length;
+        const kind = message.status === "active" ? "ack" : "failed";
+        this.dispatchEvent(new CustomEvent(kind, { detail: message }));
+      } else if (this.#closing) {
+        this.#closing = false;
+        this.#notClosed = new Error(message.detail);
+      }
     }
     this.#tell();
   }
