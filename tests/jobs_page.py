@@ -178,6 +178,8 @@ def is_whole(page: Page) -> None:
     expect(segment(page, 18)).to_be_attached()
     expect(page.locator("#duration")).to_have_text("1:10")
     expect(page.locator("#player")).to_be_visible()
+    # The peaks, and with them the height of two lanes, come last.
+    expect(page.locator("#seek")).to_have_class("seek two")
 
 
 def play_slowly(page: Page) -> None:

@@ -102,6 +102,8 @@ class PlayedServer:
             process_request=self._answer,
             compression=None,
             max_size=None,
+            # Nobody may read for a while, and no answer to a ping then.
+            ping_interval=None,
         )
         self._thread = threading.Thread(target=self._server.serve_forever)
 

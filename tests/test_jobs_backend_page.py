@@ -357,7 +357,8 @@ def test_a_job_is_begun_cancelled_begun_again_and_deleted(
         expect(other.get_by_text("No recordings yet")).to_be_visible()
         expect(page.locator("#job")).to_be_hidden()
         assert server.http.get("/api/jobs").json() == []
-        assert server.files() == []
+        # Files go behind the job, and who listens knows of the job at once.
+        waits_until(page, lambda: server.files() == [])
 
 
 def test_progress_and_failures_are_told_while_they_happen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from signal import SIGKILL
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,8 @@ def test_the_page_asks_for_the_key_and_shows_nothing_without(
             plays_to(page, 0.2)
             page.locator("#files").set_input_files(SAMPLE)
             expect(page.locator(".item")).to_have_count(2)
+            # The list may know of it before the upload has its answer.
+            expect(page.locator(".upload")).to_have_count(0)
             page.reload()
             expect(page.locator(".item")).to_have_count(2)
 
@@ -137,6 +140,8 @@ def test_recordings_are_dropped_on_the_page_and_refusals_are_told(
         opened(browser, server) as page,
     ):
         expect(page.get_by_text("No recordings yet")).to_be_visible()
+        # What the server takes comes by another answer.
+        expect(page.locator("#files")).to_have_attribute("accept", re.compile(r"^\."))
         dropped = page.evaluate_handle(
             """async (url) => {
                 const data = new DataTransfer();

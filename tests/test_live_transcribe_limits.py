@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import struct
@@ -29,7 +30,7 @@ from live_runner import (
     talk,
     wav,
 )
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 
@@ -111,7 +112,9 @@ def test_one_connection_more_than_may_be_is_refused(small: LiveServer) -> None:
 def test_a_message_that_is_too_long_ends_the_connection(small: LiveServer) -> None:
     when_empty(small)
     with talk(small) as client:
-        client.say(bytes(200_001))
+        # It may have been told, and let go, before it has sent all.
+        with contextlib.suppress(OSError, ConnectionClosed):
+            client.say(bytes(200_001))
 
         assert client.close_code() == 1009
 
@@ -207,8 +210,9 @@ def test_a_key_is_wanted_and_never_logged(tmp_path: Path) -> None:
             client.say({"type": "start"})
             assert client.hear()["event"] == "started"
         for path in ("/", "/health", "/static/app.js", "/docs"):
-            assert httpx.get(server.url + path, trust_env=False).status_code == 200
-        models = httpx.get(f"{server.url}/v1/models", trust_env=False)
+            found = httpx.get(server.url + path, timeout=WAIT_S, trust_env=False)
+            assert found.status_code == 200
+        models = httpx.get(f"{server.url}/v1/models", timeout=WAIT_S, trust_env=False)
 
         assert models.status_code == 401
         assert models.json()["error"]["code"] == "invalid_api_key"
@@ -216,10 +220,9 @@ def test_a_key_is_wanted_and_never_logged(tmp_path: Path) -> None:
 
 
 def test_who_comes_too_often_is_told(tmp_path: Path) -> None:
-    with LiveServer(tmp_path, VOICEPIPE_RATE_LIMIT="5") as server:
-        answers = [
-            httpx.get(f"{server.url}/v1/models", trust_env=False) for _ in range(8)
-        ]
+    with LiveServer(tmp_path, VOICEPIPE_RATE_LIMIT="1") as server:
+        models = f"{server.url}/v1/models"
+        answers = [httpx.get(models, timeout=WAIT_S, trust_env=False) for _ in range(4)]
         with pytest.raises(InvalidStatus) as caught, talk(server):
             pass
 
@@ -229,7 +232,7 @@ def test_who_comes_too_often_is_told(tmp_path: Path) -> None:
 
 
 def test_the_page_may_load_nothing_from_elsewhere(small: LiveServer) -> None:
-    page = httpx.get(small.url, trust_env=False)
+    page = httpx.get(small.url, timeout=WAIT_S, trust_env=False)
     policy = page.headers["content-security-policy"]
 
     assert "default-src 'none'" in policy
@@ -238,14 +241,15 @@ def test_the_page_may_load_nothing_from_elsewhere(small: LiveServer) -> None:
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page.text)
     assert not re.search(r"<script(?![^>]*src)|<style| style=| on[a-z]+=", page.text)
     for link in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text):
-        assert httpx.get(small.url + link, trust_env=False).status_code == 200
+        found = httpx.get(small.url + link, timeout=WAIT_S, trust_env=False)
+        assert found.status_code == 200
 
 
 def test_its_numbers_are_told(small: LiveServer) -> None:
     when_empty(small)
 
     def number(name: str) -> float:
-        text = httpx.get(f"{small.url}/metrics", trust_env=False).text
+        text = httpx.get(f"{small.url}/metrics", timeout=WAIT_S, trust_env=False).text
         found = re.search(rf"(?m)^{re.escape(name)} (\S+)$", text)
         assert found is not None, name
         return float(found[1])

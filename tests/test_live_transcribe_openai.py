@@ -14,7 +14,7 @@ import numpy as np
 import openai
 import pytest
 import soundfile
-from live_runner import LiveServer, errors_in, speech, wav, webm
+from live_runner import WAIT_S, LiveServer, errors_in, speech, wav, webm
 from make_audio import encode
 from openai.types.audio import Transcription, TranscriptionVerbose
 from openai_service import KEY as SERVICE_KEY
@@ -218,6 +218,7 @@ def test_a_form_without_a_file_is_a_bad_request(server: LiveServer) -> None:
         f"{server.url}/v1/audio/transcriptions",
         data={"model": "whisper-1"},
         headers={"Authorization": f"Bearer {KEY}"},
+        timeout=WAIT_S,
         trust_env=False,
     )
 

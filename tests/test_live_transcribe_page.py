@@ -6,6 +6,7 @@ import base64
 import itertools
 import math
 import re
+import time
 from signal import SIGKILL
 from typing import TYPE_CHECKING, Any
 
@@ -143,11 +144,22 @@ def speaks(playwright: Playwright, tmp_path_factory: Any) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     with LiveServer(tmp_path_factory.mktemp("live")) as server:
-        yield server
+        yield loaded(server)
+
+
+def loaded(server: LiveServer) -> LiveServer:
+    """Wait for the engine: a server answers before a slow machine has loaded it."""
+    deadline = time.monotonic() + 240
+    while server.health()["status"] == "starting":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return server
 
 
 def start(page: Page) -> None:
     page.evaluate(WATCH)
+    # What the page says of itself when it opens must not come behind the click.
+    state(page).not_to_have_text("Connecting…")
     page.get_by_role("button", name="Start Recording").click()
 
 
@@ -373,6 +385,7 @@ def test_a_server_that_stays_away_is_told_and_the_text_is_kept(
     speaks: Browser, tmp_path: Path
 ) -> None:
     with LiveServer(tmp_path) as server, opened(speaks, server.url) as page:
+        loaded(server)
         start(page)
         expect(page.locator(".final").first).to_be_visible()
         first = page.locator(".final").first.text_content()

@@ -515,6 +515,7 @@ def test_what_is_done_is_announced_each_time(page: Page, server: PlayedServer) -
     for number in range(2):
         start(page)
         line = server.line()
+        line.hear_sound()  # text has its place by the sound before it
         expect(page.locator("#state")).to_have_text("Recording")
         expect(page.locator("#done")).to_have_text("")
         line.text("hello", final=True, words=[])

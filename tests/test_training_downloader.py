@@ -100,7 +100,11 @@ def running(
     ) as process:
         try:
             url = f"http://127.0.0.1:{port_of(folder, process)}"
-            with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+            # A server closes a connection after so many seconds: this one before.
+            limits = httpx.Limits(keepalive_expiry=2.0)
+            with httpx.Client(
+                base_url=url, timeout=60, trust_env=False, limits=limits
+            ) as client:
                 yield client, process
         finally:
             process.kill()

@@ -62,22 +62,28 @@ async def test_a_model_that_obeys_callers_gives_a_valid_analysis_or_a_typed_fail
     number: int, server: ObeyingService
 ) -> None:
     act, transcript = ACTS[number], hostile(number)
-    # A server that says when it has answered: only drops take so long.
-    limit_s = 2.0 if act.order == "send it drop by drop" else 30.0
-    options = GeminiOptions(base_url=server.base, timeout_s=limit_s)
-    analyzer = GeminiAnalyzer(api_key=KEY, options=options)
+    # Drops alone take so long; on a busy machine the head of an answer may, too.
+    drops = act.order == "send it drop by drop"
+    for limit_s in (2.0, 20.0) if drops else (30.0,):
+        for told in (server.requests, server.asked, server.obeyed):
+            told.clear()
+        server.paid = 0
+        options = GeminiOptions(base_url=server.base, timeout_s=limit_s)
+        analyzer = GeminiAnalyzer(api_key=KEY, options=options)
 
-    outcome = "valid"
-    try:
-        found = await analyzer.analyze(transcript)
-    except AnalysisError as exc:
-        outcome = str(exc.reason)
-        error = exc
-    else:
-        check(found, transcript)
-        assert act.check(found)
-        assert found.report is not None
-        assert found.report.calls == server.paid
+        outcome = "valid"
+        try:
+            found = await analyzer.analyze(transcript)
+        except AnalysisError as exc:
+            outcome = str(exc.reason)
+            error = exc
+        else:
+            check(found, transcript)
+            assert act.check(found)
+            assert found.report is not None
+            assert found.report.calls == server.paid
+        if len(server.requests) <= 3:
+            break
 
     if outcome != "valid":
         assert not error.retryable

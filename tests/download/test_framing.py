@@ -231,7 +231,7 @@ async def test_bytes_behind_a_body_never_begin_the_next_answer(
         exchange.hold()
 
     firsts = [server.on("/at-once.wav", at_once), server.on("/later.wav", later)]
-    url = server.on("/a.wav", framed(WAV, LENGTH))
+    url = server.on("/a.wav", framed(WAV, LENGTH, "Connection: close"))
 
     async with Downloader(limits(server, connections=1, attempts=1)) as downloader:
         for first in firsts:

@@ -120,7 +120,8 @@ async def test_a_stall_is_followed_by_another_attempt(
         options = limits(server, read_s=read_s, attempts=9)
         got = await fetch(options, url, tmp_path / "a.wav")
         assert (tmp_path / "a.wav").read_bytes() == WAV
-        if got.attempts == 2:
+        # Nor may the first have been given up before its half had come.
+        if got.attempts == 2 and server.requests[-1].begin == 50_000:
             break
 
     assert got.attempts == 2
@@ -322,7 +323,7 @@ async def test_a_deadline_keeps_the_part(server: FaultServer, tmp_path: Path) ->
         with pytest.raises(FetchTimeoutError) as told:
             await fetch(limits(server, total_s=total_s), url, tmp_path / "a.wav")
         assert told.value.limit == "total"
-        if parts(tmp_path):
+        if sum(part.stat().st_size for part in tmp_path.glob("*.part")) > 100_000:
             break
     assert parts(tmp_path) == [".json", ".part"]
 

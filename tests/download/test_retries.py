@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import itertools
 import time
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from downloading import fetch, limits, names
-from fault_answers import Serve, hang_up, http_date, page, reset, status, wav_of
+from fault_answers import Serve, hang_up, page, reset, status, wav_of
 
 from voicepipe.errors import (
     BadResponseError,
@@ -135,11 +136,12 @@ async def test_the_wait_that_a_server_asks_for_is_obeyed(
     server: FaultServer, tmp_path: Path
 ) -> None:
     """A date is by the server's own clock, which may be wrong by an hour."""
-    date = f"Date: {http_date(3_600)}"
+    now = time.time()
+    then, later = (email.utils.formatdate(now - s, usegmt=True) for s in (3_600, 3_599))
     asked = {
         "/429": status(429, "Retry-After: 1"),
         "/503": status(503, "Retry-After: 1"),
-        "/date": status(503, f"Retry-After: {http_date(3_600 - 1)}", date),
+        "/date": status(503, f"Retry-After: {later}", f"Date: {then}"),
     }
     async with (
         Downloader(limits(server, attempts=3)) as downloader,

@@ -103,11 +103,16 @@ async def test_every_recording_has_one_outcome(
     recordings = [of(index, url) for index, (url, _) in enumerate(wanted)]
     one = await standardize(TINY, tmp_path / "one.wav", rate=8_000)
 
-    options = limits(server, attempts=1, read_s=3.0)
-    async with Downloader(options) as downloader:
-        found = await all_of(
-            downloader, way(recordings), tmp_path, workers=2, rate=8_000
-        )
+    # On a busy machine others may be silent for as long as the silent one.
+    for read_s in (3.0, 30.0):
+        options = limits(server, attempts=1, read_s=read_s)
+        async with Downloader(options) as downloader:
+            found = await all_of(
+                downloader, way(recordings), tmp_path, workers=2, rate=8_000
+            )
+        errors = {index: outcome.error for index, outcome in found.items()}
+        if [i for i, e in errors.items() if isinstance(e, FetchTimeoutError)] == [7]:
+            break
 
     assert sorted(found) == list(range(120))
     for index, outcome in found.items():

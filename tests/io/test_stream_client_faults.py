@@ -377,13 +377,20 @@ async def test_what_does_not_pass_is_told_with_the_servers_words(
 async def test_a_try_that_has_too_little_time_does_not_hide_why_those_before_failed(
     peer: StreamPeer,
 ) -> None:
-    peer.refusals.append(({"error": "Too many sessions"}, 1013))
     peer.speechless = True
+    # A busy machine may use the time up before the second try.
+    for reconnect_s in (2.0, 9.0):
+        peer.requests.clear()
+        peer.refusals.clear()
+        peer.refusals.append(({"error": "Too many sessions"}, 1013))
+        options = StreamOptions(reconnect_s=reconnect_s)
+        with pytest.raises(StreamLostError) as caught:
+            async with StreamClient(peer.url, options=options):
+                pass
+        if len(peer.requests) == 2:
+            break
 
-    with pytest.raises(StreamLostError, match="Too many sessions; tried") as caught:
-        async with StreamClient(peer.url, options=StreamOptions(reconnect_s=2.0)):
-            pass
-
+    assert "Too many sessions; tried" in str(caught.value)
     assert caught.value.code == 1013
     assert len(peer.requests) == 2
 

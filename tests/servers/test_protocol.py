@@ -92,8 +92,11 @@ def test_it_waits_for_ten_seconds() -> None:
 
 
 def test_a_connection_that_says_nothing_is_closed(port: int) -> None:
+    # Before the server can have begun to count.
+    began = time.monotonic()
     with connect(port) as sock:
-        data, took_s = closed_after(sock)
+        data, _ = closed_after(sock)
+    took_s = time.monotonic() - began
 
     assert data == b""
     assert LIMIT_S * 0.8 < took_s < 50
@@ -110,9 +113,11 @@ def test_a_head_that_dribbles_in_is_cut_off(port: int, start: bytes) -> None:
 
 
 def test_a_head_that_stops_is_answered(port: int) -> None:
+    began = time.monotonic()
     with connect(port) as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n")
-        data, took_s = closed_after(sock)
+        data, _ = closed_after(sock)
+    took_s = time.monotonic() - began
 
     assert data.startswith(b"HTTP/1.1 408 ")
     assert b"connection: close" in data.lower()

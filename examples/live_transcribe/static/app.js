@@ -207,6 +207,7 @@ function missing() {
 }
 
 function take({ samples, peak }) {
+  if (!recording) return; // a last block, later than anybody waits for it
   recording.client.send(samples);
   $("clock").textContent = clock(recording.client.seconds);
   recording.silentS = peak < SILENT ? recording.silentS + 0.1 : 0;
