@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from app_runner import WAIT_S
@@ -89,8 +90,12 @@ class WatchedServer(JobsServer):
         assert "Traceback" not in log, log[log.index("Traceback") - 500 :][:4_000]
         for secret in SECRETS.values():
             assert secret not in log
-        health = self.http.get("/health").json()
-        assert health["status"] in {"healthy", "starting"}
+        # A server answers before a slow machine has loaded its model.
+        deadline = time.monotonic() + WAIT_S
+        while (health := self.http.get("/health").json())["status"] == "starting":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert health["status"] == "healthy"
 
     def said(self, start: bytes, *headers: bytes, body: bytes = b"") -> Said:
         """
